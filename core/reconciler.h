@@ -1,0 +1,132 @@
+// The loop that makes the world equal to the rows of one table. Three small operations: update is
+// idempotent, erasing what is absent succeeds, prune runs once after the table is synced. Progress
+// and errors go to the status table.
+#pragma once
+
+#include <string>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/table.h"
+#include "core/tables.h"
+#include "core/task_group.h"
+
+namespace tombolo {
+
+template <class Row>
+class ReconcileOperations {
+ public:
+  virtual ~ReconcileOperations() = default;
+  virtual asio::awaitable<Result<void>> update(Row row) = 0;
+  virtual asio::awaitable<Result<void>> erase(std::string key) = 0;
+  // Removes from the world what no row stands for (left by an earlier life). Called once, when the
+  // table is synced.
+  virtual asio::awaitable<Result<void>> prune(std::vector<Row> rows) = 0;
+};
+
+struct ReconcilerOptions {
+  std::string name;
+  Duration retry_base = std::chrono::milliseconds(50);
+  Duration retry_cap = std::chrono::seconds(10);
+};
+
+// Runs until cancelled. Failed keys are retried with back-off and do not hold up the others.
+template <class Row>
+class Reconciler {
+ public:
+  Reconciler(ReconcilerOptions options, Table<Row>& table, ReconcileOperations<Row>& operations,
+             Table<ReconcileStatus>::Writer status, TaskGroup& tasks, Clock& clock, Rng& rng,
+             Logger log)
+      : options_(std::move(options)),
+        table_(table),
+        operations_(operations),
+        status_(status),
+        clock_(clock),
+        rng_(rng),
+        log_(log.with("reconciler", options_.name)),
+        changed_(tasks.executor()),
+        tasks_(tasks) {
+    tracker_ = table_.track([this] { changed_.notify_all(); });
+  }
+
+  asio::awaitable<void> run() {
+    while (!tasks_.cancelled()) {
+      std::set<std::string> keys = tracker_->take();
+      keys.merge(retry_);
+      retry_.clear();
+      std::uint64_t target = table_.revision();
+      for (const std::string& key : keys) {
+        co_await reconcile(key);
+        if (tasks_.cancelled()) co_return;
+      }
+      co_await prune_once();
+      report(target);
+      if (tracker_->pending()) continue;
+      bool prune_failed = table_.synced() && !pruned_;
+      if (retry_.empty() && !prune_failed) {
+        if (auto woken = co_await changed_.wait(); !woken) co_return;
+      } else {
+        Duration pause = backoff(rounds_++, options_.retry_base, options_.retry_cap, rng_);
+        if (auto slept = co_await clock_.sleep_for(pause); !slept) co_return;
+      }
+      if (retry_.empty()) rounds_ = 0;
+    }
+  }
+
+ private:
+  asio::awaitable<void> reconcile(std::string key) {
+    const Row* row = table_.find(key);
+    Result<void> done;
+    if (row != nullptr) {
+      Row copy = *row;
+      done = co_await operations_.update(std::move(copy));
+    } else {
+      done = co_await operations_.erase(key);
+    }
+    if (done) {
+      if (failing_.erase(key) > 0) status_.erase(options_.name + "|" + key);
+      co_return;
+    }
+    retry_.insert(key);
+    std::uint32_t attempts = ++failing_[key];
+    if (attempts == 1) log_.warning("{}: {}", key, done.error().text());
+    ReconcileStatus line{options_.name,     key,      ReconcileState::kError,
+                         table_.revision(), attempts, done.error().text()};
+    status_.upsert(std::move(line));
+  }
+
+  asio::awaitable<void> prune_once() {
+    if (pruned_ || !table_.synced()) co_return;
+    std::vector<Row> rows;
+    for (const auto& [key, versioned] : table_.rows()) rows.push_back(versioned.row);
+    auto done = co_await operations_.prune(std::move(rows));
+    if (done)
+      pruned_ = true;
+    else
+      log_.warning("prune: {}", done.error().text());
+  }
+
+  void report(std::uint64_t target) {
+    bool done = retry_.empty() && pruned_;
+    ReconcileStatus line{options_.name, "", done ? ReconcileState::kDone : ReconcileState::kPending,
+                         target,        0,  ""};
+    status_.upsert(std::move(line));
+  }
+
+  ReconcilerOptions options_;
+  Table<Row>& table_;
+  ReconcileOperations<Row>& operations_;
+  Table<ReconcileStatus>::Writer status_;
+  Clock& clock_;
+  Rng& rng_;
+  Logger log_;
+  Signal changed_;
+  TaskGroup& tasks_;
+  std::unique_ptr<typename Table<Row>::Tracker> tracker_;
+  std::set<std::string> retry_;
+  std::map<std::string, std::uint32_t> failing_;
+  std::uint32_t rounds_ = 0;
+  bool pruned_ = false;
+};
+
+}  // namespace tombolo

@@ -1,0 +1,276 @@
+// The rows that folders share: siblings (ipamd, servicesync, policy, dns, bpf) never include each
+// other, they meet here. In flow order. Addresses are in host order. Keys are "NAMESPACE/NAME"
+// unless a row says otherwise.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/ip.h"
+#include "core/table.h"
+
+namespace tombolo {
+
+using StringMap = std::map<std::string, std::string>;
+
+std::string object_key(std::string_view name_space, std::string_view name);  // "ns/name"
+
+// ---- the fleet's plan
+// ------------------------------------------------------------------------------------------------
+
+enum class BlockUse { kUnderlay, kPod, kService, kClusterset };
+std::string_view to_string(BlockUse use);  // "underlay", "pod", "service", "clusterset"
+
+// A range that the plan gives to a cluster, or (kClusterset, empty cluster) to the whole fleet.
+struct PlanBlock {
+  std::string cluster;
+  BlockUse use = BlockUse::kPod;
+  Prefix prefix;
+  int node_prefix_length = 0;  // kPod only: what each node gets of it
+  std::string key() const;     // "CLUSTER/USE/PREFIX"
+  bool operator==(const PlanBlock&) const = default;
+};
+
+// A part of a cluster's pod range that belongs to one node. Written by the controller, durable
+// before it is seen.
+struct NodeBlock {
+  std::string node;
+  Prefix prefix;
+  std::string key() const;  // "NODE/PREFIX"
+  bool operator==(const NodeBlock&) const = default;
+};
+
+// ---- what a cluster consists of
+// ----------------------------------------------------------------------------------------
+
+struct Node {
+  std::string cluster;
+  std::uint32_t cluster_id = 0;
+  std::string name;
+  std::vector<Ip> internal_ips;
+  std::vector<Prefix> pod_blocks;
+  StringMap labels;
+  std::string boot_id;
+  std::string key() const;  // "CLUSTER/NAME"
+  bool operator==(const Node&) const = default;
+};
+
+struct Namespace {
+  std::string name;
+  StringMap labels;
+  StringMap annotations;
+  std::string key() const { return name; }
+  bool operator==(const Namespace&) const = default;
+};
+
+struct NamedPort {
+  std::string name;
+  Protocol protocol = Protocol::kTcp;
+  Port port = 0;
+  auto operator<=>(const NamedPort&) const = default;
+};
+
+// One network interface that a CNI ADD made. Written by the agent of the node, mirrored to the
+// controller.
+struct Attachment {
+  std::string container_id;
+  std::string interface_name;
+  std::string name_space;  // K8S_POD_NAMESPACE of CNI_ARGS; empty when the runtime gave none
+  std::string pod_name;
+  std::string pod_uid;
+  std::string node;
+  std::string netns_path;
+  std::string host_interface;
+  std::string mac;  // "02:…", of the interface in the pod
+  std::vector<Ip> ips;
+  std::string key() const;  // "CONTAINER_ID/INTERFACE_NAME"
+  bool operator==(const Attachment&) const = default;
+};
+
+// A Pod as its manifest (or the Kubernetes API) describes it, joined with its attachment.
+struct Workload {
+  std::string name_space;
+  std::string name;
+  std::string node;  // empty until attached or scheduled
+  StringMap labels;
+  StringMap annotations;
+  std::string service_account = "default";
+  std::string hostname;          // spec.hostname
+  std::string subdomain;         // spec.subdomain
+  std::vector<NamedPort> ports;  // of its containers; unnamed ones have an empty name
+  std::vector<Ip> ips;
+  bool ready = false;
+  bool terminating = false;
+  bool host_network = false;
+  bool finished = false;       // phase Succeeded or Failed: its addresses may be another's already
+  std::uint32_t identity = 0;  // 0 until allocated
+  std::string key() const { return object_key(name_space, name); }
+  bool operator==(const Workload&) const = default;
+};
+
+enum class ServiceType { kClusterIp, kNodePort, kLoadBalancer, kExternalName };
+
+struct ServicePort {
+  std::string name;
+  Protocol protocol = Protocol::kTcp;
+  Port port = 0;
+  std::string target_port_name;  // a container port's name, else
+  Port target_port = 0;          // a number (defaults to `port`)
+  Port node_port = 0;
+  bool operator==(const ServicePort&) const = default;
+};
+
+struct Service {
+  std::string name_space;
+  std::string name;
+  StringMap labels;
+  StringMap annotations;
+  ServiceType type = ServiceType::kClusterIp;
+  bool headless = false;
+  std::vector<Ip>
+      cluster_ips;  // at most one per family; allocated durably when the manifest has none
+  std::vector<Family> families;  // wanted, in order
+  std::vector<ServicePort> ports;
+  StringMap selector;
+  std::string external_name;
+  bool publish_not_ready = false;
+  std::int64_t created_unix_s = 0;  // decides conflicts between clusters: the oldest wins
+  std::string key() const { return object_key(name_space, name); }
+  bool operator==(const Service&) const = default;
+};
+
+struct SliceEndpoint {
+  std::vector<Ip> ips;  // fungible addresses of one endpoint; the first is used
+  bool ready = true;
+  bool serving = true;
+  bool terminating = false;
+  std::string hostname;
+  std::string node;
+  std::string zone;
+  std::string pod_name;  // targetRef, when it names a Pod
+  bool operator==(const SliceEndpoint&) const = default;
+};
+
+struct EndpointSlice {
+  std::string name_space;
+  std::string name;
+  std::string service;  // label kubernetes.io/service-name
+  Family family = Family::kV4;
+  StringMap annotations;
+  std::vector<SliceEndpoint> endpoints;
+  std::vector<NamedPort> ports;
+  std::string key() const { return object_key(name_space, name); }
+  bool operator==(const EndpointSlice&) const = default;
+};
+
+// ---- what the controller publishes and agents use
+// ----------------------------------------------------------------------
+
+enum class BackendState {
+  kActive,       // takes new connections
+  kTerminating,  // keeps what it has; takes new ones only when nothing is active (KEP-1669)
+  kQuarantined,  // weight 0: known, never chosen
+};
+
+struct Backend {
+  Ip ip;
+  Port port = 0;
+  Protocol protocol = Protocol::kTcp;
+  std::string port_name;  // the service port that it serves
+  std::string cluster;
+  std::string node;
+  std::string zone;
+  std::string hostname;  // of the endpoint; empty when it has none
+  std::string pod_name;
+  std::uint16_t weight = 100;
+  BackendState state = BackendState::kActive;
+  auto operator<=>(const Backend&) const = default;
+};
+
+struct FrontendPort {
+  std::string name;
+  Protocol protocol = Protocol::kTcp;
+  Port port = 0;
+  auto operator<=>(const FrontendPort&) const = default;
+};
+
+enum class Selection { kRandom, kMaglev };  // service.cilium.io/lb-algorithm
+
+// A service as this cluster sees it: merged over all clusters, affinity applied, ready for the
+// datapath and for DNS. `backends` are only those that the affinity lets through, sorted.
+struct Frontend {
+  std::string name_space;
+  std::string name;
+  bool local = false;     // a Service of this cluster: answers under cluster.local
+  bool exported = false;  // part of the clusterset: answers under clusterset.local
+  bool headless = false;
+  std::vector<Ip> cluster_ips;     // of this cluster
+  std::vector<Ip> clusterset_ips;  // of the fleet
+  std::string external_name;
+  Selection selection = Selection::kRandom;
+  std::vector<FrontendPort> ports;
+  std::vector<Backend> backends;
+  std::string key() const { return object_key(name_space, name); }
+  bool operator==(const Frontend&) const = default;
+};
+
+// ---- how it stands
+// -----------------------------------------------------------------------------------------------------
+
+enum class ReconcileState { kPending, kDone, kError };
+
+// One line per reconciler and object that is not done, and one per reconciler (empty object) with
+// its progress.
+struct ReconcileStatus {
+  std::string reconciler;
+  std::string object;
+  ReconcileState state = ReconcileState::kPending;
+  std::uint64_t revision = 0;
+  std::uint32_t attempts = 0;
+  std::string error;
+  std::string key() const { return reconciler + "|" + object; }
+  bool operator==(const ReconcileStatus&) const = default;
+};
+
+// What is known of another cluster's control plane.
+struct RemoteCluster {
+  std::string name;
+  std::uint32_t id = 0;
+  bool connected = false;
+  bool synced = false;    // everything it publishes has been read at least once
+  WallTime last_heard{};  // the last answer of its store
+  std::string error;
+  std::string key() const { return name; }
+  bool operator==(const RemoteCluster&) const = default;
+};
+
+// The tables of the controller role.
+struct ControllerTables {
+  RevisionCounter revisions;
+  Table<PlanBlock> plan_blocks{"plan_blocks", revisions};
+  Table<NodeBlock> node_blocks{"node_blocks", revisions};
+  Table<Node> nodes{"nodes", revisions};
+  Table<Namespace> namespaces{"namespaces", revisions};
+  Table<Attachment> attachments{"attachments", revisions};
+  Table<Workload> workloads{"workloads", revisions};
+  Table<Service> services{"services", revisions};
+  Table<EndpointSlice> endpoint_slices{"endpoint_slices", revisions};
+  Table<Frontend> frontends{"frontends", revisions};
+  Table<RemoteCluster> remote_clusters{"remote_clusters", revisions};
+  Table<ReconcileStatus> status{"status", revisions};
+};
+
+// The tables of the agent role.
+struct AgentTables {
+  RevisionCounter revisions;
+  Table<NodeBlock> node_blocks{"node_blocks", revisions};  // of this node only
+  Table<Attachment> attachments{"attachments", revisions};
+  Table<Node> nodes{"nodes", revisions};
+  Table<Frontend> frontends{"frontends", revisions};
+  Table<ReconcileStatus> status{"status", revisions};
+};
+
+}  // namespace tombolo

@@ -1,0 +1,88 @@
+// Tasks are cancelled and joined; signals wake everybody; the worker runs jobs elsewhere.
+#include "core/task_group.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <thread>
+
+#include "core/clock.h"
+#include "core/worker.h"
+
+namespace tombolo {
+namespace {
+
+asio::awaitable<void> wait_for(Signal& signal, int& woken, int& cancelled) {
+  auto result = co_await signal.wait();
+  ++(result ? woken : cancelled);
+}
+
+asio::awaitable<void> sleep_long(Clock& clock, int& cancelled) {
+  auto slept = co_await clock.sleep_for(std::chrono::hours(1));
+  if (!slept && slept.error().code == Code::kCancelled) ++cancelled;
+}
+
+asio::awaitable<void> join(TaskGroup& tasks, bool& joined) {
+  co_await tasks.join();
+  joined = true;
+}
+
+TEST_CASE("a signal wakes all; a cancel ends waits and sleeps") {
+  asio::io_context context;
+  auto guard = asio::make_work_guard(context);
+  TaskGroup tasks(context.get_executor());
+  Signal signal(context.get_executor());
+  auto clock = make_system_clock();
+  int woken = 0;
+  int cancelled = 0;
+  bool joined = false;
+  tasks.spawn("a", wait_for(signal, woken, cancelled));
+  tasks.spawn("b", wait_for(signal, woken, cancelled));
+  context.poll();
+  signal.notify_all();
+  context.poll();
+  REQUIRE(woken == 2);
+  tasks.spawn("c", wait_for(signal, woken, cancelled));
+  tasks.spawn("d", sleep_long(*clock, cancelled));
+  asio::co_spawn(context, join(tasks, joined), asio::detached);
+  context.poll();
+  REQUIRE_FALSE(joined);
+  tasks.cancel();
+  guard.reset();
+  context.run();
+  REQUIRE(joined);
+  REQUIRE(cancelled == 2);
+}
+
+asio::awaitable<void> use_worker(Worker& worker, std::thread::id& ran_on,
+                                 std::thread::id& resumed_on, int& sum) {
+  std::vector<int> numbers{1, 2, 3};
+  auto job = [numbers, &ran_on]() -> Result<int> {
+    ran_on = std::this_thread::get_id();
+    int total = 0;
+    for (int n : numbers) total += n;
+    return total;
+  };
+  auto result = co_await worker.run(job);
+  resumed_on = std::this_thread::get_id();
+  sum = result.value_or(-1);
+}
+
+TEST_CASE("the worker runs a job on its own thread and resumes the caller on the caller's") {
+  asio::io_context context;
+  Worker worker;
+  std::thread::id ran_on;
+  std::thread::id resumed_on;
+  int sum = 0;
+  auto guard = asio::make_work_guard(context);
+  TaskGroup tasks(context.get_executor());
+  tasks.spawn("use", use_worker(worker, ran_on, resumed_on, sum));
+  while (tasks.size() > 0) context.run_one();
+  REQUIRE(sum == 6);
+  REQUIRE(ran_on != std::this_thread::get_id());
+  REQUIRE(resumed_on == std::this_thread::get_id());
+}
+
+}  // namespace
+}  // namespace tombolo
