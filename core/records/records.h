@@ -1,0 +1,32 @@
+// How rows that folders share are kept in the cluster's store under "tombolo/v1/": keys, and values
+// as the protobuf messages of schema/state/v1/state.proto. A value that does not decode names its
+// key in the error.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/kv.h"
+#include "core/tables.h"
+
+namespace tombolo::records {
+
+inline constexpr std::string_view kPlanKey = "tombolo/v1/plan/current";
+inline constexpr std::string_view kBlocksPrefix = "tombolo/v1/blocks/";  // NODE/PREFIX
+inline constexpr std::string_view kLeasesPrefix = "tombolo/v1/leases/";  // NODE/CONTAINER/INTERFACE
+inline constexpr std::string_view kFrontendsPrefix = "tombolo/v1/frontends/";  // NAMESPACE/NAME
+inline constexpr std::string_view kFleetPrefix = "tombolo/v1/fleet/";          // CLUSTER
+
+std::string node_block_key(const NodeBlock& block);
+std::string encode(const NodeBlock& block);
+Result<NodeBlock> decode_node_block(const KeyValue& kv);
+
+std::string attachment_key(const Attachment& attachment);
+std::string encode(const Attachment& attachment);
+Result<Attachment> decode_attachment(const KeyValue& kv);
+
+std::string frontend_key(const Frontend& frontend);
+std::string encode(const Frontend& frontend);
+Result<Frontend> decode_frontend(const KeyValue& kv);
+
+}  // namespace tombolo::records
