@@ -4,7 +4,8 @@
 #   tombolo_binary(NAME SOURCES… DEPS…)                             a program that ships, in build/PRESET/bin
 #   tombolo_proto(NAME FILES… [GRPC])                               protobuf (and gRPC) code from schema/
 #   tombolo_bpf_object(NAME SOURCE…)                                clang -target bpf, then a libbpf skeleton
-#   tombolo_fuzzer(NAME SOURCES… DEPS…)                             a libFuzzer binary (preset fuzz), else a replay of its corpus
+#   tombolo_fuzzer(NAME SOURCES… DEPS…)                             a libFuzzer binary (preset dev), listed in build/PRESET/fuzzers.txt;
+#                                                                   its seeds are in tests/corpus/NAME
 
 option(TOMBOLO_FUZZ "build libFuzzer binaries" OFF)
 
@@ -54,6 +55,9 @@ function(tombolo_write_test_list)
   get_property(tests GLOBAL PROPERTY tombolo_tests)
   string(REPLACE ";" "\n" lines "${tests}")
   file(WRITE ${CMAKE_BINARY_DIR}/tests.txt "${lines}\n")
+  get_property(fuzzers GLOBAL PROPERTY tombolo_fuzzers)
+  string(REPLACE ";" "\n" lines "${fuzzers}")
+  file(WRITE ${CMAKE_BINARY_DIR}/fuzzers.txt "${lines}\n")
 endfunction()
 
 function(tombolo_proto name)
@@ -114,4 +118,5 @@ function(tombolo_fuzzer name)
   target_link_libraries(${name} PRIVATE tombolo_flags ${ARG_DEPS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  set_property(GLOBAL APPEND PROPERTY tombolo_fuzzers ${name})
 endfunction()
