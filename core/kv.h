@@ -44,7 +44,8 @@ struct RangeResult {
   std::vector<KeyValue> kvs;  // ascending by key
   std::int64_t revision = 0;  // of the store when it answered
   bool more = false;
-  std::int64_t count = 0;
+  std::int64_t count = 0;        // of all keys in the range, whatever the limit
+  std::uint64_t cluster_id = 0;  // of the store that answered; a restored store has another
 };
 
 struct Compare {
@@ -77,6 +78,7 @@ struct TxnRequest {
 struct TxnResult {
   bool succeeded = false;
   std::int64_t revision = 0;
+  std::uint64_t cluster_id = 0;
   std::vector<RangeResult> ranges;  // of the RangeRequests of the branch that ran, in order
 };
 
@@ -84,6 +86,8 @@ struct WatchRequest {
   std::string key;
   std::string range_end;
   std::int64_t start_revision = 0;  // 0: from now on
+  // The store whose revisions these are (from a RangeResult); another one answers kAborted. 0: any.
+  std::uint64_t cluster_id = 0;
 };
 
 struct WatchEvent {
@@ -99,13 +103,16 @@ struct WatchBatch {
 
 // One watch. Errors end it: kOutOfRange when the start revision is compacted (list again),
 // kUnavailable when the connection broke (watch again from the last revision + 1),
-// kPermissionDenied.
+// kAborted when another store answers (list again), kPermissionDenied. After an error every call
+// answers that error.
 class Watch {
  public:
   virtual ~Watch() = default;
   virtual asio::awaitable<Result<WatchBatch>> next() = 0;
   // Asks the store for a batch that proves it alive; the answer comes through next().
   virtual asio::awaitable<Result<void>> request_progress() = 0;
+  // Ends the watch; a next() that waits answers kCancelled.
+  virtual void cancel() = 0;
 };
 
 class Kv {
