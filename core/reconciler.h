@@ -16,12 +16,30 @@ namespace tombolo {
 template <class Row>
 class ReconcileOperations {
  public:
+  struct Change {
+    std::string key;
+    std::optional<Row> row;  // nothing: erase
+  };
   virtual ~ReconcileOperations() = default;
   virtual asio::awaitable<Result<void>> update(Row row) = 0;
   virtual asio::awaitable<Result<void>> erase(std::string key) = 0;
   // Removes from the world what no row stands for (left by an earlier life). Called once, when the
   // table is synced.
   virtual asio::awaitable<Result<void>> prune(std::vector<Row> rows) = 0;
+
+  // For worlds that take many changes at once: how many to hand over, and the call that takes them.
+  // Answers one result per change, in their order.
+  virtual std::size_t batch_limit() const { return 1; }
+  virtual asio::awaitable<std::vector<Result<void>>> apply(std::vector<Change> changes) {
+    std::vector<Result<void>> results;
+    for (Change& change : changes) {
+      if (change.row)
+        results.push_back(co_await update(std::move(*change.row)));
+      else
+        results.push_back(co_await erase(change.key));
+    }
+    co_return results;
+  }
 };
 
 struct ReconcilerOptions {
@@ -55,8 +73,11 @@ class Reconciler {
       keys.merge(retry_);
       retry_.clear();
       std::uint64_t target = table_.revision();
-      for (const std::string& key : keys) {
-        co_await reconcile(key);
+      for (auto next = keys.begin(); next != keys.end();) {
+        std::vector<std::string> batch;
+        for (; next != keys.end() && batch.size() < operations_.batch_limit(); ++next)
+          batch.push_back(*next);
+        co_await reconcile(std::move(batch));
         if (tasks_.cancelled()) co_return;
       }
       co_await prune_once();
@@ -74,18 +95,22 @@ class Reconciler {
   }
 
  private:
-  asio::awaitable<void> reconcile(std::string key) {
-    const Row* row = table_.find(key);
-    Result<void> done;
-    if (row != nullptr) {
-      Row copy = *row;
-      done = co_await operations_.update(std::move(copy));
-    } else {
-      done = co_await operations_.erase(key);
+  asio::awaitable<void> reconcile(std::vector<std::string> keys) {
+    std::vector<typename ReconcileOperations<Row>::Change> changes;
+    for (const std::string& key : keys) {
+      const Row* row = table_.find(key);
+      changes.push_back({key, row == nullptr ? std::nullopt : std::optional<Row>(*row)});
     }
+    std::vector<Result<void>> results = co_await operations_.apply(std::move(changes));
+    ENSURE(results.size() == keys.size(), "{}: {} results for {} changes", options_.name,
+           results.size(), keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) note_result(keys[i], results[i]);
+  }
+
+  void note_result(const std::string& key, const Result<void>& done) {
     if (done) {
       if (failing_.erase(key) > 0) status_.erase(options_.name + "|" + key);
-      co_return;
+      return;
     }
     retry_.insert(key);
     std::uint32_t attempts = ++failing_[key];
