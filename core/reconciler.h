@@ -48,9 +48,18 @@ struct ReconcilerOptions {
   Duration retry_cap = std::chrono::seconds(10);
 };
 
+// What `tombolo wait` looks at.
+class ReconcilerView {
+ public:
+  virtual ~ReconcilerView() = default;
+  virtual const std::string& name() const = 0;
+  // Every change made to the table so far is in the world, nothing failed, and the prune is done.
+  virtual bool settled() const = 0;
+};
+
 // Runs until cancelled. Failed keys are retried with back-off and do not hold up the others.
 template <class Row>
-class Reconciler {
+class Reconciler final : public ReconcilerView {
  public:
   Reconciler(ReconcilerOptions options, Table<Row>& table, ReconcileOperations<Row>& operations,
              Table<ReconcileStatus>::Writer status, TaskGroup& tasks, Clock& clock, Rng& rng,
@@ -67,8 +76,14 @@ class Reconciler {
     tracker_ = table_.track([this] { changed_.notify_all(); });
   }
 
+  const std::string& name() const override { return options_.name; }
+  bool settled() const override {
+    return !busy_ && pruned_ && retry_.empty() && !tracker_->pending();
+  }
+
   asio::awaitable<void> run() {
     while (!tasks_.cancelled()) {
+      busy_ = true;
       std::set<std::string> keys = tracker_->take();
       keys.merge(retry_);
       retry_.clear();
@@ -81,6 +96,7 @@ class Reconciler {
         if (tasks_.cancelled()) co_return;
       }
       co_await prune_once();
+      busy_ = false;
       report(target);
       if (tracker_->pending()) continue;
       bool prune_failed = table_.synced() && !pruned_;
@@ -152,6 +168,7 @@ class Reconciler {
   std::map<std::string, std::uint32_t> failing_;
   std::uint32_t rounds_ = 0;
   bool pruned_ = false;
+  bool busy_ = false;
 };
 
 }  // namespace tombolo

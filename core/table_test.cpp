@@ -101,6 +101,7 @@ TEST_CASE(
   writer.mark_synced();
   while (world.rows != std::map<std::string, int>{{"b", 2}}) context.run_one();
   REQUIRE(world.prunes == 1);
+  REQUIRE(reconciler.settled());
   while (status.find("world|") == nullptr || status.find("world|")->state != ReconcileState::kDone)
     context.run_one();
   REQUIRE(status.size() == 1);

@@ -273,4 +273,29 @@ struct AgentTables {
   Table<ReconcileStatus> status{"status", revisions};
 };
 
+// Calls visit(table) for every table of a role, in flow order.
+template <class Visit>
+void for_each_table(ControllerTables& tables, Visit visit) {
+  visit(tables.plan_blocks);
+  visit(tables.node_blocks);
+  visit(tables.nodes);
+  visit(tables.namespaces);
+  visit(tables.attachments);
+  visit(tables.workloads);
+  visit(tables.services);
+  visit(tables.endpoint_slices);
+  visit(tables.frontends);
+  visit(tables.remote_clusters);
+  visit(tables.status);
+}
+
+template <class Visit>
+void for_each_table(AgentTables& tables, Visit visit) {
+  visit(tables.node_blocks);
+  visit(tables.attachments);
+  visit(tables.nodes);
+  visit(tables.frontends);
+  visit(tables.status);
+}
+
 }  // namespace tombolo
