@@ -1,0 +1,65 @@
+// Ordinary Kubernetes manifests as rows. First stage of the flow when there is no Kubernetes API: a
+// folder of files -> objects -> (derive) tables. The decoders are pure and follow the validation of
+// Kubernetes' API server where a wrong value would do harm; every complaint is "FILE:LINE: path:
+// what". Fields that Tombolo does not use are ignored.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/json.h"
+#include "core/tables.h"
+
+namespace tombolo::manifests {
+
+// A Deployment, ReplicaSet, StatefulSet, DaemonSet or ReplicationController, as far as it describes
+// pods that have no manifest of their own: those whose name begins with "NAME-".
+struct PodTemplate {
+  std::string kind;
+  std::string name;
+  Workload pod;  // its namespace, labels, ports, …; no name, no addresses
+  bool scaled_to_zero = false;
+  bool hostname_is_name = false;  // StatefulSet: each pod's hostname is its name
+  std::string key() const { return object_key(pod.name_space, name); }  // unique per kind
+  bool operator==(const PodTemplate&) const = default;
+};
+
+// Whether `pod_name` may have been made from the template.
+bool names_pod(const PodTemplate& pods, std::string_view pod_name);
+
+Result<Namespace> decode_namespace(Cursor root);
+// `ready` is false when a condition says so, else true: the caller knows whether it is attached.
+// `ips` come from the status; none when the pod is finished.
+Result<Workload> decode_pod(Cursor root);
+Result<PodTemplate> decode_pod_template(Cursor root);
+// `cluster_ips` and `families` only as far as the manifest gives them.
+Result<Service> decode_service(Cursor root);
+// Only addressType IPv4 and IPv6.
+Result<EndpointSlice> decode_endpoint_slice(Cursor root);
+
+// What one file holds.
+struct Objects {
+  std::vector<Namespace> namespaces;
+  std::vector<Workload> pods;
+  std::vector<PodTemplate> templates;
+  std::vector<Service> services;
+  std::vector<EndpointSlice> endpoint_slices;
+  std::size_t ignored = 0;           // objects of other kinds
+  std::map<std::string, int> lines;  // "Service shop/web" -> line of the object, for messages
+};
+
+// All objects of a YAML stream or JSON text, `kind: List` unfolded. All or nothing: the first error
+// refuses the file. An object that stands twice is an error.
+Result<Objects> decode_objects(std::string_view text, std::string file);
+
+// ---- names (RFC 1123, RFC 6335), as Kubernetes checks them
+
+bool is_dns_label(std::string_view text);      // at most 63
+bool is_dns_subdomain(std::string_view text);  // labels joined by dots, at most 253
+bool is_port_name(std::string_view text);      // IANA service name: at most 15, one letter
+bool is_label_key(std::string_view text);      // "prefix/name"
+bool is_label_value(std::string_view text);    // at most 63, may be empty
+
+}  // namespace tombolo::manifests

@@ -1,0 +1,81 @@
+// One file of manifests -> its objects: documents, lists, kinds. Pure.
+#include "core/yaml.h"
+#include "servicesync/manifests/internal.h"
+
+namespace tombolo::manifests {
+namespace {
+
+constexpr int kMaxListDepth = 4;  // lists inside lists
+
+int line_of(const YamlDocument& document, const Cursor& at) {
+  auto line = document.place.lines.find(at.path());
+  return line == document.place.lines.end() ? 0 : line->second;
+}
+
+class Reader {
+ public:
+  explicit Reader(const YamlDocument& document, Objects& out) : document_(document), out_(out) {}
+
+  Result<void> read(const Cursor& root, int depth) {
+    TRY_OK(root.expect_object());
+    TRY(version, root["apiVersion"].string());
+    TRY(kind, root["kind"].string());
+    if (version == "v1" && kind == "List") return read_list(root, depth);
+    if (version == "v1" && kind == "Namespace")
+      return add(root, kind, decode_namespace(root), out_.namespaces);
+    if (version == "v1" && kind == "Pod") return add(root, kind, decode_pod(root), out_.pods);
+    if (version == "v1" && kind == "Service")
+      return add(root, kind, decode_service(root), out_.services);
+    if (version == "discovery.k8s.io/v1" && kind == "EndpointSlice")
+      return add(root, kind, decode_endpoint_slice(root), out_.endpoint_slices);
+    bool makes_pods = version == "apps/v1" ? kind == "Deployment" || kind == "ReplicaSet" ||
+                                                 kind == "StatefulSet" || kind == "DaemonSet"
+                                           : version == "v1" && kind == "ReplicationController";
+    if (makes_pods) return add(root, kind, decode_pod_template(root), out_.templates);
+    ++out_.ignored;
+    return {};
+  }
+
+ private:
+  Result<void> read_list(const Cursor& root, int depth) {
+    if (depth >= kMaxListDepth) return root.error("lists nested too deeply");
+    Cursor items = root["items"];
+    if (items.is_null()) return {};
+    TRY_OK(items.expect_array());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      Cursor item = items.at(i);
+      TRY_OK(read(item, depth + 1));
+    }
+    return {};
+  }
+
+  template <class Row>
+  Result<void> add(const Cursor& root, const std::string& kind, Result<Row> row,
+                   std::vector<Row>& rows) {
+    if (!row) return std::unexpected(std::move(row).error());
+    std::string name = fmt::format("{} {}", kind, row->key());
+    int line = line_of(document_, root);
+    if (auto [at, fresh] = out_.lines.emplace(name, line); !fresh)
+      return root.error(fmt::format("{} stands twice, first in line {}", name, at->second));
+    rows.push_back(std::move(*row));
+    return {};
+  }
+
+  const YamlDocument& document_;
+  Objects& out_;
+};
+
+}  // namespace
+
+Result<Objects> decode_objects(std::string_view text, std::string file) {
+  Objects objects;
+  TRY(documents, parse_yaml(text, std::move(file)));
+  for (const YamlDocument& document : documents) {
+    Reader reader(document, objects);
+    Cursor root = document.root();
+    TRY_OK(reader.read(root, 0));
+  }
+  return objects;
+}
+
+}  // namespace tombolo::manifests
