@@ -1,0 +1,248 @@
+// The SQLite file, the group commit and the lease book above it.
+#include "ipamd/allocator/lease_store.h"
+
+#include <SQLiteCpp/SQLiteCpp.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "ipamd/allocator/lease_book.h"
+
+namespace tombolo {
+namespace {
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string path = "/tmp/tombolo-lease-XXXXXX";
+    REQUIRE(::mkdtemp(path.data()) != nullptr);
+    path_ = path;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;  // a folder that is gone already is as good
+    std::filesystem::remove_all(path_, ignored);
+  }
+  std::string file(const char* name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+Lease lease_of(const std::string& container) {
+  Lease lease;
+  lease.network = "pods";
+  lease.attachment.container_id = container;
+  lease.attachment.interface_name = "eth0";
+  lease.attachment.pod_name = "p'; DROP TABLE leases; --";
+  lease.attachment.netns_path = "/run/netns/x";
+  return lease;
+}
+
+// An executor, a worker and a book over `store`; one life of an agent.
+class Life {
+ public:
+  explicit Life(LeaseStore& store)
+      : tasks_(context_.get_executor()),
+        clock_(make_system_clock()),
+        book_(store, worker_, tasks_, *clock_, Logger()) {}
+  ~Life() {
+    tasks_.cancel();
+    while (tasks_.size() > 0) context_.run_one();
+  }
+  // Drives the loop until `task` has ended.
+  template <class T>
+  T run(asio::awaitable<T> task) {
+    std::optional<T> result;
+    auto body = [](asio::awaitable<T> inner, std::optional<T>& out) -> asio::awaitable<void> {
+      out.emplace(co_await std::move(inner));
+    };
+    asio::co_spawn(context_, body(std::move(task), result), asio::detached);
+    while (!result) context_.run_one();
+    return std::move(*result);
+  }
+  LeaseBook& book() { return book_; }
+  Lease acquire(const std::string& container) {
+    auto reservation = book_.reserve(lease_of(container), kNodePool, {});
+    REQUIRE(reservation);
+    REQUIRE(run(book_.durable(reservation->ticket)));
+    return reservation->lease;
+  }
+
+ private:
+  asio::io_context context_;
+  Worker worker_;
+  TaskGroup tasks_;
+  std::unique_ptr<Clock> clock_;
+  LeaseBook book_;
+};
+
+// Passes on to a real store, or refuses.
+class Refusing final : public LeaseStore {
+ public:
+  explicit Refusing(LeaseStore& inner) : inner_(inner) {}
+  std::function<bool(const LeaseChange&)> refuses = [](const LeaseChange&) { return false; };
+  std::size_t commits = 0;
+  Result<StoredLeases> load() override { return inner_.load(); }
+  Result<void> commit(const std::vector<LeaseChange>& changes) override {
+    ++commits;
+    for (const auto& change : changes)
+      if (refuses(change)) return fail(Code::kResourceExhausted, "disk full");
+    return inner_.commit(changes);
+  }
+
+ private:
+  LeaseStore& inner_;
+};
+
+std::vector<Prefix> blocks() {
+  return {Prefix::parse("10.0.0.0/29").value(), Prefix::parse("fd00::/64").value()};
+}
+
+TEST_CASE("what is committed is there after a restart") {
+  TemporaryFolder folder;
+  Lease kept;
+  Ip freed_first;
+  {
+    auto store = open_sqlite_lease_store(folder.file("leases.db")).value();
+    Life life(*store);
+    REQUIRE(life.run(life.book().load()));
+    REQUIRE(life.book().set_blocks(kNodePool, blocks()));
+    Lease gone = life.acquire("gone");
+    kept = life.acquire("kept");
+    freed_first = gone.attachment.ips.at(0);
+    life.book().mark_attached(kept.key(), kept.sequence);
+    REQUIRE(life.run(life.book().release(gone.key(), gone.sequence)));
+    REQUIRE(life.run(life.book().release(gone.key(), gone.sequence)).error().code ==
+            Code::kNotFound);
+    REQUIRE(life.run(life.book().release(kept.key(), 99)).error().code == Code::kAborted);
+  }
+  auto store = open_sqlite_lease_store(folder.file("leases.db")).value();
+  Life life(*store);
+  REQUIRE(life.run(life.book().load()));
+  REQUIRE(life.book().leases().size() == 1);
+  kept.state = LeaseState::kAttached;
+  REQUIRE(*life.book().find("kept/eth0") == kept);
+  REQUIRE(life.book().allocator().pool(kNodePool)->blocks() == blocks());
+  // Sequence numbers go on, and the freed address comes last.
+  std::vector<Ip> given;
+  for (int i = 0; i < 5; ++i) {
+    Lease lease = life.acquire("c" + std::to_string(i));
+    REQUIRE(lease.sequence == static_cast<std::uint64_t>(i) + 3);
+    given.push_back(lease.attachment.ips.at(0));
+  }
+  REQUIRE(given.back() == freed_first);
+  REQUIRE(!life.book().reserve(lease_of("one more"), kNodePool, {}));
+}
+
+TEST_CASE("many callers share a commit") {
+  TemporaryFolder folder;
+  auto file = open_sqlite_lease_store(folder.file("leases.db")).value();
+  Refusing store(*file);
+  Life life(store);
+  REQUIRE(life.run(life.book().load()));
+  REQUIRE(life.book().set_blocks(kNodePool, {Prefix::parse("10.0.0.0/16").value()}));
+  std::vector<LeaseJournal::Ticket> tickets;
+  for (int i = 0; i < 1000; ++i)
+    tickets.push_back(
+        life.book().reserve(lease_of("c" + std::to_string(i)), kNodePool, {})->ticket);
+  for (auto& ticket : tickets) REQUIRE(life.run(life.book().durable(ticket)));
+  REQUIRE(store.commits == 1);
+  REQUIRE(file->load()->leases.size() == 1000);
+}
+
+TEST_CASE("a store that cannot write: nothing is answered, nothing is lost, then it goes on") {
+  TemporaryFolder folder;
+  auto file = open_sqlite_lease_store(folder.file("leases.db")).value();
+  Refusing store(*file);
+  {
+    Life life(store);
+    REQUIRE(life.run(life.book().load()));
+    REQUIRE(life.book().set_blocks(kNodePool, {Prefix::parse("10.0.0.0/31").value()}));
+    Lease held = life.acquire("held");
+    store.refuses = [](const LeaseChange&) { return true; };
+    auto reservation = life.book().reserve(lease_of("a"), kNodePool, {}).value();
+    REQUIRE(life.run(life.book().durable(reservation.ticket)).error().what == "disk full");
+    life.book().abandon("a/eth0", reservation.lease.sequence);
+    REQUIRE(life.run(life.book().release("held/eth0", held.sequence)).error().what == "disk full");
+    REQUIRE(*life.book().find("held/eth0") == held);
+    REQUIRE(life.book().journal().trouble() == "resource exhausted: disk full");
+    // The reservation of "b" is written, its erasure is not; then "c" gets the address.
+    store.refuses = [](const LeaseChange&) { return false; };
+    Lease b = life.acquire("b");
+    REQUIRE(life.book().journal().trouble().empty());
+    store.refuses = [](const LeaseChange& change) {
+      return std::holds_alternative<EraseLease>(change);
+    };
+    life.book().abandon("b/eth0", b.sequence);
+    while (life.book().journal().trouble().empty())
+      REQUIRE(life.run([](LeaseBook& book) -> asio::awaitable<Result<void>> {
+        auto clock = make_system_clock();
+        CO_TRY_OK(co_await clock->sleep_for(std::chrono::milliseconds(1)));
+        co_return book.set_blocks(kNodePool, {Prefix::parse("10.0.0.0/31").value()});
+      }(life.book())));
+    Lease c = life.acquire("c");
+    REQUIRE(c.attachment.ips == b.attachment.ips);
+  }
+  REQUIRE(file->load()->leases.size() == 3);
+  store.refuses = [](const LeaseChange&) { return false; };
+  Life life(store);
+  REQUIRE(life.run(life.book().load()));
+  REQUIRE(life.book().leases().size() == 2);
+  REQUIRE(life.book().find("b/eth0") == nullptr);
+  REQUIRE(life.book().find("c/eth0") != nullptr);
+}
+
+TEST_CASE("two attached leases with one address are refused") {
+  TemporaryFolder folder;
+  auto store = open_sqlite_lease_store(folder.file("leases.db")).value();
+  Lease first = lease_of("a");
+  first.sequence = 1;
+  first.pool = kNodePool;
+  first.state = LeaseState::kAttached;
+  first.attachment.ips = {Ip::parse("10.0.0.1").value()};
+  Lease second = first;
+  second.sequence = 2;
+  second.attachment.container_id = "b";
+  REQUIRE(store->commit({PutLease{first}, PutLease{second}}));
+  Life life(*store);
+  auto loaded = life.run(life.book().load());
+  REQUIRE(loaded.error().code == Code::kDataLoss);
+  REQUIRE(loaded.error().what == "stored lease 1 of a/eth0: 10.0.0.1 is in use already");
+}
+
+TEST_CASE("files that are not ours, newer, or open elsewhere are refused") {
+  TemporaryFolder folder;
+  {
+    SQLite::Database other(folder.file("other.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+    other.exec("CREATE TABLE things(a)");
+  }
+  auto other = open_sqlite_lease_store(folder.file("other.db"));
+  REQUIRE(other.error().code == Code::kFailedPrecondition);
+  REQUIRE(other.error().what.ends_with("is a database, but not of leases"));
+  {
+    std::ofstream text(folder.file("text.db"));
+    text << "this is a text of some length, and certainly not a database at all";
+  }
+  REQUIRE(open_sqlite_lease_store(folder.file("text.db")).error().code == Code::kDataLoss);
+  auto store = open_sqlite_lease_store(folder.file("leases.db"));
+  REQUIRE(store);
+  REQUIRE(open_sqlite_lease_store(folder.file("leases.db")).error().code == Code::kUnavailable);
+  store->reset();
+  {
+    SQLite::Database newer(folder.file("leases.db"), SQLite::OPEN_READWRITE);
+    newer.exec("PRAGMA user_version=99");
+  }
+  auto newer = open_sqlite_lease_store(folder.file("leases.db"));
+  REQUIRE(newer.error().code == Code::kFailedPrecondition);
+  REQUIRE(newer.error().what.find("has schema 99; this program knows up to 1") !=
+          std::string::npos);
+  REQUIRE(!open_sqlite_lease_store("/nonexistent/folder/leases.db"));
+}
+
+}  // namespace
+}  // namespace tombolo
