@@ -38,16 +38,16 @@ BlockRouteOperations::BlockRouteOperations(std::string cluster, std::string self
 asio::awaitable<Result<void>> BlockRouteOperations::update(Node node) {
   CO_TRY(wanted, routes_because_of(node, cluster_, self_));
   std::string key = node.key();
-  co_return co_await apply(std::move(key), std::move(wanted));
+  co_return co_await set_routes(std::move(key), std::move(wanted));
 }
 
 asio::awaitable<Result<void>> BlockRouteOperations::erase(std::string key) {
   std::vector<Route> none;
-  co_return co_await apply(std::move(key), std::move(none));
+  co_return co_await set_routes(std::move(key), std::move(none));
 }
 
-asio::awaitable<Result<void>> BlockRouteOperations::apply(std::string key,
-                                                          std::vector<Route> wanted) {
+asio::awaitable<Result<void>> BlockRouteOperations::set_routes(std::string key,
+                                                               std::vector<Route> wanted) {
   // A destination that another node holds by now is that node's to set: its route is not removed.
   std::set<Prefix> held;
   for (const auto& [node, routes] : applied_)

@@ -30,7 +30,7 @@ class BlockRouteOperations final : public ReconcileOperations<Node> {
   asio::awaitable<Result<void>> prune(std::vector<Node> nodes) override;
 
  private:
-  asio::awaitable<Result<void>> apply(std::string key, std::vector<Route> wanted);
+  asio::awaitable<Result<void>> set_routes(std::string key, std::vector<Route> wanted);
 
   std::string cluster_;
   std::string self_;
