@@ -1,6 +1,7 @@
 // Tasks are cancelled and joined; signals wake everybody; the worker runs jobs elsewhere.
 #include "core/task_group.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -82,6 +83,16 @@ TEST_CASE("the worker runs a job on its own thread and resumes the caller on the
   REQUIRE(sum == 6);
   REQUIRE(ran_on != std::this_thread::get_id());
   REQUIRE(resumed_on == std::this_thread::get_id());
+}
+
+TEST_CASE("the worker runs what is posted in order and before it goes") {
+  std::vector<int> order;
+  {
+    Worker worker;
+    for (int i = 0; i < 100; ++i) worker.post([&order, i] { order.push_back(i); });
+  }
+  REQUIRE(order.size() == 100);
+  REQUIRE(std::ranges::is_sorted(order));
 }
 
 }  // namespace

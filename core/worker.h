@@ -44,6 +44,13 @@ class Worker {
     co_return std::move(**slot);
   }
 
+  // Runs `job` (no arguments, returns nothing) after those before it; nobody waits for it. Any
+  // thread.
+  template <class Job>
+  void post(Job job) {
+    asio::post(pool_, std::move(job));
+  }
+
  private:
   asio::thread_pool pool_;
 };
