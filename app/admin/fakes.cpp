@@ -1,0 +1,275 @@
+// Fixed answers, as a small fleet would give them.
+#include "app/admin/fakes.h"
+
+#include <cstdlib>
+
+namespace tombolo::admin {
+namespace {
+
+api::Service rebel_base() {
+  api::Service service;
+  service.set_name_space("default");
+  service.set_name("rebel-base");
+  service.set_type("ClusterIP");
+  service.add_cluster_ips("10.96.0.10");
+  service.add_cluster_ips("fd00:96::10");
+  service.add_ports("http 80/TCP");
+  service.set_local(true);
+  service.set_global(true);
+  service.set_shared(true);
+  service.set_affinity("none");
+  service.add_clusters("east");
+  service.add_clusters("west");
+  service.set_backends_used(2);
+  service.set_backends_known(3);
+  return service;
+}
+
+}  // namespace
+
+Answer<api::GetStatusResponse> FakeHandlers::get(api::GetStatusRequest, Caller) {
+  api::GetStatusResponse status;
+  status.set_version("0.1.0");
+  status.add_roles("agent");
+  status.add_roles("controller");
+  status.set_fleet("islands");
+  status.set_cluster("east");
+  status.set_cluster_id(1);
+  status.set_node("east-1");
+  status.mutable_started_at()->set_seconds(1'767'225'600);
+  status.mutable_uptime()->set_seconds(61);
+  status.set_revision(42);
+  status.set_synced(true);
+  status.set_store("embedded");
+  auto* reconciler = status.add_reconcilers();
+  reconciler->set_name("lb");
+  reconciler->set_state(api::RECONCILER_STATE_DONE);
+  reconciler->set_revision(42);
+  status.add_warnings("tls.crt ends in 10 days");
+  co_return status;
+}
+
+Answer<api::WaitResponse> FakeHandlers::wait(api::WaitRequest request, Caller) {
+  if (request.revision() > 1'000) {
+    ++waiting;
+    Signal never(co_await asio::this_coro::executor);
+    auto woken = co_await never.wait();
+    --waiting;
+    CO_TRY_OK(woken);
+  }
+  if (request.revision() == 999)
+    co_return fail(Code::kDeadlineExceeded, "lb is at revision 42, not yet at 999");
+  api::WaitResponse response;
+  response.set_revision(42);
+  co_return response;
+}
+
+Answer<api::ShowPlanResponse> FakeHandlers::show(api::ShowPlanRequest, Caller) {
+  api::ShowPlanResponse response;
+  auto* range = response.add_ranges();
+  range->set_cluster("east");
+  range->set_use("pod");
+  range->set_prefix("10.1.0.0/16");
+  range->set_node_prefix_length(24);
+  response.add_notes("nothing overlaps");
+  response.set_store_revision(7);
+  co_return response;
+}
+
+Answer<api::ApplyPlanResponse> FakeHandlers::apply(api::ApplyPlanRequest request, Caller) {
+  if (request.fleet().text().empty())
+    co_return fail(Code::kInvalidArgument, "{}: is empty", request.fleet().name());
+  api::ApplyPlanResponse response;
+  response.set_store_revision(8);
+  co_return response;
+}
+
+Answer<api::PlanRoutesResponse> FakeHandlers::routes(api::PlanRoutesRequest, Caller) {
+  api::PlanRoutesResponse response;
+  auto* route = response.add_routes();
+  route->set_cluster("east");
+  route->set_destination("10.1.0.0/16");
+  route->set_next_hop("192.0.2.1");
+  co_return response;
+}
+
+Answer<api::ListClustersResponse> FakeHandlers::list(api::ListClustersRequest, Caller) {
+  api::ListClustersResponse response;
+  auto* self = response.add_clusters();
+  self->set_name("east");
+  self->set_id(1);
+  self->set_state(api::CLUSTER_STATE_SELF);
+  auto* other = response.add_clusters();
+  other->set_name("west");
+  other->set_id(2);
+  other->set_state(api::CLUSTER_STATE_CONTROL_PLANE_AWAY);
+  other->set_address("192.0.2.2:2379");
+  other->mutable_last_heard()->set_seconds(1'767'225'600);
+  other->set_error("no answer for 12 s");
+  co_return response;
+}
+
+Answer<api::GrantClusterResponse> FakeHandlers::grant(api::GrantClusterRequest request, Caller) {
+  api::GrantClusterResponse response;
+  response.set_bundle("bundle for " + request.cluster() + "\n");
+  response.mutable_not_after()->set_seconds(1'798'761'600);
+  co_return response;
+}
+
+Answer<api::JoinClusterResponse> FakeHandlers::join(api::JoinClusterRequest request, Caller) {
+  if (request.bundle().empty()) co_return fail(Code::kInvalidArgument, "the bundle is empty");
+  api::JoinClusterResponse response;
+  response.mutable_cluster()->set_name("west");
+  response.mutable_cluster()->set_state(api::CLUSTER_STATE_CONNECTING);
+  co_return response;
+}
+
+Answer<api::LeaveClusterResponse> FakeHandlers::leave(api::LeaveClusterRequest request, Caller) {
+  if (request.cluster() == "missing") co_return fail(Code::kNotFound, "no cluster missing");
+  if (before_leave) {
+    auto allowed = before_leave();
+    CO_TRY_OK(allowed);
+  }
+  co_return api::LeaveClusterResponse();
+}
+
+Answer<api::ListPoolsResponse> FakeHandlers::list(api::ListPoolsRequest request, Caller) {
+  api::ListPoolsResponse response;
+  auto* pool = response.add_pools();
+  pool->set_name("pod");
+  pool->set_cluster("east");
+  pool->set_node(request.node().empty() ? "east-1" : request.node());
+  pool->set_prefix("10.1.1.0/24");
+  pool->set_size(254);
+  pool->set_used(3);
+  pool->set_free(251);
+  co_return response;
+}
+
+Answer<api::ListIpsResponse> FakeHandlers::list(api::ListIpsRequest, Caller) {
+  api::ListIpsResponse response;
+  auto* lease = response.add_ips();
+  lease->set_ip("10.1.1.5");
+  lease->set_cluster("east");
+  lease->set_node("east-1");
+  lease->set_name_space("default");
+  lease->set_pod("web-0");
+  lease->set_state("in use");
+  co_return response;
+}
+
+Answer<api::ExplainIpResponse> FakeHandlers::explain(api::ExplainIpRequest request, Caller) {
+  if (request.ip() == "192.0.2.99")
+    co_return fail(Code::kNotFound, "nothing is known of {}", request.ip());
+  api::ExplainIpResponse response;
+  response.set_ip(request.ip());
+  response.set_verdict("pod default/web-0 of east");
+  auto* finding = response.add_findings();
+  finding->set_subject("block");
+  finding->set_text("10.1.1.0/24 of node east-1");
+  finding->set_source("node_blocks");
+  co_return response;
+}
+
+Answer<api::ListServicesResponse> FakeHandlers::list(api::ListServicesRequest request, Caller) {
+  api::ListServicesResponse response;
+  if (request.name_space() != "empty") *response.add_services() = rebel_base();
+  co_return response;
+}
+
+Answer<api::ExplainServiceResponse> FakeHandlers::explain(api::ExplainServiceRequest request,
+                                                          Caller) {
+  if (request.name_space() == "missing")
+    co_return fail(Code::kNotFound, "no service {}/{}", request.name_space(), request.name());
+  api::ExplainServiceResponse response;
+  *response.mutable_service() = rebel_base();
+  auto* backend = response.add_backends();
+  backend->set_address("10.2.1.5:80");
+  backend->set_protocol("TCP");
+  backend->set_cluster("west");
+  backend->set_state("active");
+  backend->set_used(false);
+  backend->set_reason("west does not share the service");
+  auto* setting = response.add_settings();
+  setting->set_name("affinity");
+  setting->set_value("none");
+  setting->set_cluster("east");
+  setting->set_reason("this cluster's own annotation wins");
+  co_return response;
+}
+
+Answer<api::ImportServiceResponse> FakeHandlers::import_service(api::ImportServiceRequest request,
+                                                                Caller) {
+  api::ImportServiceResponse response;
+  if (!request.remove()) *response.mutable_service() = rebel_base();
+  co_return response;
+}
+
+Answer<api::ListEndpointsResponse> FakeHandlers::list(api::ListEndpointsRequest, Caller) {
+  api::ListEndpointsResponse response;
+  auto* endpoint = response.add_endpoints();
+  endpoint->set_name_space("default");
+  endpoint->set_pod("web-0");
+  endpoint->set_cluster("east");
+  endpoint->set_node("east-1");
+  endpoint->add_ips("10.1.1.5");
+  endpoint->set_state("ready");
+  co_return response;
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::array<char, 32> name{"/tmp/tombolo-admin-XXXXXX"};
+  ENSURE(::mkdtemp(name.data()) != nullptr, "no folder under /tmp");
+  path_ = name.data();
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code error;
+  std::filesystem::remove_all(path_, error);
+}
+
+FakeDaemon::FakeDaemon()
+    : guard_(asio::make_work_guard(context_)),
+      clock_(make_system_clock()),
+      tasks_(context_.get_executor()),
+      thread_([this] { context_.run(); }) {}
+
+FakeDaemon::~FakeDaemon() {
+  stop();
+  guard_.reset();
+  thread_.join();
+}
+
+void FakeDaemon::on_control_thread(std::function<void()> job) {
+  std::promise<void> done;
+  asio::post(context_, [&] {
+    job();
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
+Result<void> FakeDaemon::start(ServerOptions options, AdminHandlers with) {
+  Result<void> result;
+  on_control_thread([&] {
+    auto server = AdminServer::start(std::move(options), with, tasks_, *clock_, Logger());
+    if (server)
+      server_ = std::move(*server);
+    else
+      result = std::unexpected(std::move(server).error());
+  });
+  return result;
+}
+
+void FakeDaemon::stop() {
+  on_control_thread([this] {
+    if (server_) server_->stop();
+    tasks_.cancel();
+  });
+  std::promise<void> joined;
+  asio::co_spawn(context_, tasks_.join(), [&](std::exception_ptr) { joined.set_value(); });
+  joined.get_future().wait();
+  server_.reset();
+}
+
+}  // namespace tombolo::admin
