@@ -1,0 +1,99 @@
+// What the files of the planner share: rules of clouds and of Kubernetes as data, sizes that follow
+// from them, and the free space of one address range. The checker (check.cpp) uses the data alone.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <set>
+#include <span>
+
+#include "ipamd/plan/plan.h"
+
+namespace tombolo {
+
+// ---- rules (rules.cpp) -----------------------------------------------------------------------
+
+struct CloudRules {
+  std::string_view name;
+  int underlay_shortest;            // IPv4 prefix length of the largest network or subnet it allows
+  int underlay_longest;             // and of the smallest
+  std::uint32_t reserved_first;     // addresses at the start that no node may have; >= 2: network,
+                                    // gateway
+  std::uint32_t reserved_last;      // and at the end (IPv4 broadcast included)
+  std::uint32_t node_block_factor;  // a node's pod block holds pods_per_node times this
+};
+const CloudRules& rules_of(Cloud cloud);
+
+// A range that no cluster may use, and why.
+struct ForbiddenRange {
+  std::string_view cidr;
+  std::string_view reason;
+  std::optional<Cloud> only_with;   // applies when a cluster of the fleet is in this cloud
+  std::optional<Cloud> not_if_all;  // does not apply when all clusters are in this cloud
+};
+struct Forbidden {
+  Prefix prefix;
+  std::string_view reason;
+};
+std::vector<Forbidden> forbidden_ranges(const Fleet& fleet);
+
+inline constexpr int kMostServiceHostBits = 20;    // kube-apiserver --service-cluster-ip-range
+inline constexpr int kMostNodeBlockBits = 16;      // nodeipam CidrSet: node mask - cluster mask
+inline constexpr int kNodePrefixLengthV6 = 64;     // kube-controller-manager's default
+inline constexpr int kServiceHostBitsV6 = 16;      // /112, what kubeadm and its guides use
+inline constexpr std::uint32_t kNodeBlockOwn = 3;  // network, the node's gateway, broadcast
+inline constexpr std::uint32_t kServiceOwn = 4;    // network, broadcast, "kubernetes", "kube-dns"
+inline constexpr std::uint32_t kMostNodes = 65'536;
+
+struct RangeSize {
+  int length = 0;
+  int node_prefix_length = 0;  // kPod only
+};
+
+std::uint32_t planned_count(std::uint32_t count, std::uint32_t growth_percent);  // rounded up
+int bits_for(std::uint64_t count);  // the smallest b with 2^b >= count
+
+const FleetRegion* find_region(const Fleet& fleet, std::string_view name);
+bool has_family(const std::vector<Family>& families, Family family);
+
+// The smallest range that does for the cluster's `use` in `family`, growth included. A range whose
+// nodes already have blocks passes their length as `node_prefix_length` (0: the smallest that holds
+// the pods). kFailedPrecondition with the rule that is in the way.
+Result<RangeSize> size_of(const Fleet& fleet, const FleetCluster& cluster, BlockUse use,
+                          Family family, int node_prefix_length);
+RangeSize clusterset_size(std::uint32_t services, Family family);
+
+std::string count_text(uint128 count);  // "4096", "2^64", "about 2^65.3"
+
+// A given range must do for what the cluster has now (growth is not asked of it) and keep to the
+// rules of its cloud.
+Result<void> check_given(const Fleet& fleet, const FleetCluster& cluster, const GivenRange& given);
+
+// ---- free space (free_space.cpp) -------------------------------------------------------------
+
+// The free part of one range as the fewest aligned blocks (buddies are always merged).
+class FreeSpace {
+ public:
+  // Nothing is free at first; blocks never merge beyond `shortest`.
+  FreeSpace(Family family, int shortest) : family_(family), shortest_(shortest) {}
+
+  void add(Prefix block);                    // must not be free already
+  void remove(const Prefix& hole);           // whatever part of it is free
+  bool contains(const Prefix& block) const;  // all of it is free
+  // The lowest block of `length` in the smallest free block that has room for it; nothing is taken.
+  std::optional<Prefix> best_fit(int length) const;
+  std::optional<Prefix> best_fit_inside(int length, const Prefix& cover) const;
+  // Length of the free block that best_fit would cut, to compare spaces.
+  std::optional<int> best_fit_length(int length) const;
+  std::vector<Prefix> blocks() const;  // the largest first
+  uint128 addresses() const;
+
+ private:
+  std::optional<Prefix> holder_of(const Prefix& block) const;
+
+  Family family_;
+  int shortest_;
+  std::array<std::set<uint128>, 129> by_length_;
+};
+
+}  // namespace tombolo

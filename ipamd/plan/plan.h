@@ -1,0 +1,205 @@
+// The fleet planner: which addresses every cluster of a fleet gets, so that nothing overlaps. Pure
+// and deterministic: a parsed fleet file and the plan that is in force go in, a plan comes out; the
+// command line and the controller read files, print, and store. Runs on any thread.
+//
+//   fleet.yaml -> parse_fleet -> make_plan(fleet, previous) -> check_plan -> plan_to_json (store)
+//                                                           -> blocks_of, plan_routes, plan_table
+//
+// Guide with examples: docs/plan.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/json.h"
+#include "core/tables.h"
+#include "core/yaml.h"
+
+namespace tombolo {
+
+// ---- the fleet file: what is wanted ----------------------------------------------------------
+
+enum class Cloud { kAws, kAzure, kGcp, kOnPrem };
+std::string_view to_string(Cloud cloud);  // "aws", "azure", "gcp", "on-prem"
+
+// `place` is where the entry stands, "fleet.yaml:12" (the document's name alone when lines are not
+// known); conflicts between entries name both places.
+struct FleetRegion {
+  std::string name;
+  Cloud cloud = Cloud::kOnPrem;
+  std::string place;
+};
+
+// A piece of the address space. Empty `uses` or `regions`: for all of them.
+struct FleetRoot {
+  Prefix prefix;
+  std::vector<BlockUse> uses;
+  std::vector<std::string> regions;
+  std::string place;
+};
+
+struct FleetReserved {
+  Prefix prefix;
+  std::string note;
+  std::string place;
+};
+
+// A range that is in use already and stays what it is. It may lie outside the address space.
+struct GivenRange {
+  BlockUse use = BlockUse::kPod;
+  Prefix prefix;
+  int node_prefix_length = 0;  // kPod only
+  std::string place;
+};
+
+struct FleetCluster {
+  std::string name;      // as Cilium has it: [a-z0-9-], at most 32 characters
+  std::uint32_t id = 0;  // 1 to 255
+  std::string region;
+  std::vector<Family> families;
+  std::uint32_t nodes = 0;  // expected
+  std::uint32_t pods_per_node = 110;
+  std::uint32_t services = 1000;
+  std::uint32_t growth_percent = 100;  // room is planned for nodes and services times this
+  std::vector<GivenRange> given;
+  std::vector<std::uint32_t> entry_nodes;  // indices, the first node is 0
+  std::vector<Ip> entry_ips;               // addresses instead of indices; both empty: the default
+  std::string place;
+};
+
+struct Fleet {
+  std::string name;
+  std::vector<Family> families;
+  std::vector<FleetRegion> regions;
+  std::vector<FleetRoot> roots;
+  std::vector<FleetReserved> reserved;
+  std::uint32_t clusterset_services = 4096;
+  std::vector<GivenRange> clusterset_given;
+  std::vector<FleetCluster> clusters;
+  std::string place;
+};
+
+// Strict: unknown fields, unknown names, ids and names that stand twice, and overlapping roots are
+// refused as "fleet.yaml:12: clusters[0].nodes: …".
+Result<Fleet> parse_fleet(const YamlDocument& document);
+
+// ---- the plan: what is assigned --------------------------------------------------------------
+
+enum class RangeOrigin {
+  kAssigned,  // new in this plan
+  kKept,      // as the previous plan had it
+  kGrown,     // larger than in the previous plan, around the same addresses
+  kGiven,     // written in the fleet file
+};
+std::string_view to_string(RangeOrigin origin);  // "assigned", "kept", "grown", "given"
+
+struct PlannedRange {
+  BlockUse use = BlockUse::kPod;
+  Prefix prefix;
+  int node_prefix_length = 0;  // kPod only: what each node gets of it
+  RangeOrigin origin = RangeOrigin::kAssigned;
+  bool operator==(const PlannedRange&) const = default;
+};
+
+struct PlannedCluster {
+  std::string name;
+  std::uint32_t id = 0;
+  std::string region;
+  Cloud cloud = Cloud::kOnPrem;
+  std::uint32_t nodes = 0;
+  std::uint32_t pods_per_node = 0;
+  std::vector<PlannedRange> ranges;  // underlay, pod, service; IPv4 before IPv6
+  std::vector<Ip> entry;             // what routers outside use as next hop towards its pods
+  bool operator==(const PlannedCluster&) const = default;
+};
+
+struct PlannedReserve {
+  Prefix prefix;
+  std::string note;
+  bool operator==(const PlannedReserve&) const = default;
+};
+
+struct Plan {
+  std::string fleet;
+  std::vector<Prefix> roots;
+  std::vector<PlannedReserve> reserved;
+  std::vector<PlannedRange> clusterset;  // one per family, for the whole fleet
+  std::vector<PlannedCluster> clusters;  // by name
+  bool operator==(const Plan&) const = default;
+};
+
+// What `previous` (may be null) assigned stays as it is wherever it still fits, grows in place
+// where the space around it is free, and is assigned anew only as the last resort; addresses that a
+// cluster moves away from are given to nobody else in the same plan. New ranges are aligned
+// power-of-two blocks, the largest first, a region's together where that is possible. Every plan
+// has passed check_plan. kFailedPrecondition when entries contradict each other or a rule of a
+// cloud or of Kubernetes, kResourceExhausted when space is missing: both name the entries and their
+// places.
+Result<Plan> make_plan(const Fleet& fleet, const Plan* previous);
+
+// Proves that the plan is right for the fleet, without any of the planner's code: every pair of
+// ranges compared, reserved ones too, every size recomputed. kFailedPrecondition with every
+// violation (at most ten).
+Result<void> check_plan(const Plan& plan, const Fleet& fleet);
+// The part that needs no fleet file: all pairs of planned and reserved ranges.
+Result<void> check_disjoint(const Plan& plan);
+
+// ---- what follows from a plan ----------------------------------------------------------------
+
+std::vector<PlanBlock> blocks_of(const Plan& plan);
+
+const PlannedCluster* find_cluster(const Plan& plan, std::string_view name);  // null: no such one
+const PlannedRange* find_range(const PlannedCluster& cluster, BlockUse use, Family family);
+
+// The addresses inside an underlay range: host 1 is the gateway (the router between the clusters),
+// nodes follow from host 2 on, after what the cloud keeps for itself (AWS and Azure: hosts 0 to 3
+// and the last; GCP: 0, 1 and the last two). kNotFound when the cluster has no underlay of the
+// family, kOutOfRange when it has no room for that many nodes.
+Result<Ip> gateway_address(const PlannedCluster& cluster, Family family);
+Result<Ip> node_address(const PlannedCluster& cluster, Family family, unsigned index);
+
+struct RouteEntry {
+  std::string cluster;  // where it leads
+  BlockUse use = BlockUse::kPod;
+  Prefix destination;
+  std::vector<Ip> next_hops;  // several: equal cost
+  bool operator==(const RouteEntry&) const = default;
+};
+
+// What a router between the clusters, with an interface in every underlay, must hold: each pod
+// range by way of its cluster's entry nodes.
+std::vector<RouteEntry> plan_routes(const Plan& plan);
+// What a node of `cluster` must hold: underlay and pod ranges of all others by way of its gateway.
+// kNotFound when there is no such cluster.
+Result<std::vector<RouteEntry>> plan_routes_of(const Plan& plan, std::string_view cluster);
+// "ip route replace 10.1.0.0/20 nexthop via 10.0.0.2 nexthop via 10.0.0.3", "ip -6 route …".
+std::string route_command(const RouteEntry& route);
+
+// The fewest prefixes that cover a region's underlay and pod ranges of one family and nothing of
+// another region, nothing reserved and no clusterset range.
+struct RegionSummary {
+  std::string region;
+  Family family = Family::kV4;
+  std::vector<Prefix> prefixes;
+};
+std::vector<RegionSummary> region_summaries(const Plan& plan);
+
+json::value plan_to_json(const Plan& plan);  // format version 1
+// Unknown fields are ignored (a newer writer of the same format), a newer format is refused.
+Result<Plan> plan_from_json(const Cursor& document);
+
+// What a change from `before` to `after` means, one line each; empty when applying `after` would
+// change nothing. Origins are not compared.
+std::vector<std::string> diff_plans(const Plan& before, const Plan& after);
+
+struct PlanTable {
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;
+  std::vector<std::string> summary;  // use of each root, routes per region, the check's verdict
+};
+// With `fleet` the verdict is check_plan's, else check_disjoint's.
+PlanTable plan_table(const Plan& plan, const Fleet* fleet = nullptr);
+
+}  // namespace tombolo

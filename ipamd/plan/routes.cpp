@@ -1,0 +1,139 @@
+// Addresses inside underlay ranges, and the routes that follow from a plan.
+#include <algorithm>
+#include <map>
+
+#include "ipamd/plan/internal.h"
+
+namespace tombolo {
+namespace {
+
+constexpr std::uint32_t kGatewayHost = 1;
+
+Result<const PlannedRange*> underlay_of(const PlannedCluster& cluster, Family family) {
+  const PlannedRange* underlay = find_range(cluster, BlockUse::kUnderlay, family);
+  if (underlay == nullptr)
+    return fail(Code::kNotFound, "cluster {} has no {} underlay", cluster.name, to_string(family));
+  return underlay;
+}
+
+bool is_routed(BlockUse use) {
+  return use == BlockUse::kUnderlay || use == BlockUse::kPod;
+}
+
+struct Owned {
+  Prefix prefix;
+  std::string region;  // empty: nobody may summarise across it
+  bool routed;
+};
+
+std::vector<Owned> owned_ranges(const Plan& plan) {
+  std::vector<Owned> result;
+  for (const PlannedReserve& range : plan.reserved) result.push_back({range.prefix, {}, false});
+  for (const PlannedRange& range : plan.clusterset) result.push_back({range.prefix, {}, false});
+  for (const PlannedCluster& cluster : plan.clusters)
+    for (const PlannedRange& range : cluster.ranges)
+      result.push_back({range.prefix, cluster.region, is_routed(range.use)});
+  return result;
+}
+
+// The widest prefix around `own`, inside its root, that touches nothing of another owner.
+Prefix widest_around(const Plan& plan, const std::vector<Owned>& all, const Owned& own) {
+  int shortest = own.prefix.length();
+  for (const Prefix& root : plan.roots)
+    if (root.contains(own.prefix)) shortest = root.length();
+  Prefix widest = own.prefix;
+  while (widest.length() > shortest) {
+    Prefix next(widest.base(), widest.length() - 1);
+    bool foreign = std::ranges::any_of(all, [&](const Owned& other) {
+      return other.region != own.region && other.prefix.overlaps(next);
+    });
+    if (foreign) break;
+    widest = next;
+  }
+  return widest;
+}
+
+Prefix cover_of(const Prefix& a, const Prefix& b) {
+  Prefix cover = a;
+  while (!cover.contains(b)) cover = Prefix(cover.base(), cover.length() - 1);
+  return cover;
+}
+
+}  // namespace
+
+Result<Ip> gateway_address(const PlannedCluster& cluster, Family family) {
+  TRY(underlay, underlay_of(cluster, family));
+  return underlay->prefix.at(kGatewayHost);
+}
+
+Result<Ip> node_address(const PlannedCluster& cluster, Family family, unsigned index) {
+  TRY(underlay, underlay_of(cluster, family));
+  const CloudRules& rules = rules_of(cluster.cloud);
+  uint128 host = uint128{rules.reserved_first} + index;
+  if (host + rules.reserved_last >= underlay->prefix.size())
+    return fail(Code::kOutOfRange, "cluster {}: the underlay {} has no address for node {}",
+                cluster.name, underlay->prefix, index + 1);
+  return underlay->prefix.at(host);
+}
+
+std::vector<RouteEntry> plan_routes(const Plan& plan) {
+  std::vector<RouteEntry> routes;
+  for (const PlannedCluster& cluster : plan.clusters)
+    for (const PlannedRange& range : cluster.ranges) {
+      if (range.use != BlockUse::kPod) continue;
+      RouteEntry route{cluster.name, range.use, range.prefix, {}};
+      for (Ip ip : cluster.entry)
+        if (ip.family() == range.prefix.family()) route.next_hops.push_back(ip);
+      routes.push_back(std::move(route));
+    }
+  return routes;
+}
+
+Result<std::vector<RouteEntry>> plan_routes_of(const Plan& plan, std::string_view name) {
+  const PlannedCluster* self = find_cluster(plan, name);
+  if (self == nullptr)
+    return fail(Code::kNotFound, "the plan has no cluster '{}'", name.substr(0, 64));
+  std::vector<RouteEntry> routes;
+  for (const PlannedCluster& cluster : plan.clusters) {
+    if (&cluster == self) continue;
+    for (const PlannedRange& range : cluster.ranges) {
+      if (!is_routed(range.use)) continue;
+      // A cluster without this family cannot reach the range at all.
+      auto gateway = gateway_address(*self, range.prefix.family());
+      if (gateway) routes.push_back({cluster.name, range.use, range.prefix, {*gateway}});
+    }
+  }
+  return routes;
+}
+
+std::string route_command(const RouteEntry& route) {
+  std::string text =
+      fmt::format("ip {}route replace {}", route.destination.family() == Family::kV6 ? "-6 " : "",
+                  route.destination);
+  for (Ip next_hop : route.next_hops)
+    text += fmt::format("{} via {}", route.next_hops.size() > 1 ? " nexthop" : "", next_hop);
+  return text;
+}
+
+// Two ranges can share a summary exactly when the prefix that covers both touches nothing foreign;
+// the widest such prefixes are disjoint, so their number is the least there is.
+std::vector<RegionSummary> region_summaries(const Plan& plan) {
+  std::vector<Owned> all = owned_ranges(plan);
+  std::map<std::pair<std::string, Family>, std::map<Prefix, Prefix>> found;
+  for (const Owned& own : all) {
+    if (!own.routed) continue;
+    auto& summaries = found[{own.region, own.prefix.family()}];
+    Prefix widest = widest_around(plan, all, own);
+    auto [entry, added] = summaries.emplace(widest, own.prefix);
+    if (!added) entry->second = cover_of(entry->second, own.prefix);
+  }
+  std::vector<RegionSummary> result;
+  for (const auto& [key, summaries] : found) {
+    RegionSummary summary{key.first, key.second, {}};
+    for (const auto& [widest, cover] : summaries) summary.prefixes.push_back(cover);
+    result.push_back(std::move(summary));
+  }
+  return result;
+}
+
+}  // namespace tombolo
