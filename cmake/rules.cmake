@@ -83,7 +83,7 @@ function(tombolo_proto name)
   list(FILTER generated INCLUDE REGEX "\\.cc$")
   add_library(${name} STATIC ${generated})
   # Generated code is not ours to warn about; its headers come in as system headers.
-  target_include_directories(${name} SYSTEM PUBLIC ${CMAKE_BINARY_DIR} ${CMAKE_SOURCE_DIR})
+  target_include_directories(${name} SYSTEM PUBLIC ${CMAKE_BINARY_DIR})
   target_link_libraries(${name} PUBLIC protobuf::libprotobuf)
   if(ARG_GRPC)
     target_link_libraries(${name} PUBLIC PkgConfig::grpc)
