@@ -20,7 +20,7 @@ namespace tombolo::cilium {
 
 struct Origin {
   std::string cluster;
-  std::uint32_t id = 0;
+  std::uint32_t id = 0;  // 0: any, for services that were checked when they were copied
   int cluster_bits = 8;  // of the 24 bits of an identity: 8 or 9 with Cilium
 };
 
@@ -91,7 +91,7 @@ struct ClusterService {
 std::string encode(const ClusterService& service);
 Result<ClusterService> decode_service(std::string_view key, std::string_view name,
                                       std::string_view value, const Origin& origin);
-// The backends of both parts of the record as rows, sorted.
+// The backends of both parts of the record as rows, sorted. One without ports has port 0.
 std::vector<Backend> backends_of(const ClusterService& service);
 // The other way: fills `backends`, `hostnames`, `zones` and the extras.
 void set_backends(ClusterService& service, const std::vector<Backend>& backends);

@@ -151,12 +151,12 @@ Result<ExtraBackend> decode_extra_backend(const Cursor& at) {
   TRY(ip, ip_at(at["ip"]));
   TRY(port_name, at["portName"].string_or(""));
   TRY(protocol, protocol_at(at["protocol"]));
-  TRY(port, port_at(at["port"]));
+  TRY(port, at["port"].integer(0, 65535));
   TRY(weight, at["weight"].integer_or(100, 0, 65535));
   TRY(state, decode_state(at["state"]));
   backend.ip = ip;
   backend.port_name = std::move(port_name);
-  backend.number = {protocol, port};
+  backend.number = {protocol, static_cast<Port>(port)};
   backend.weight = static_cast<std::uint16_t>(weight);
   backend.state = state;
   return backend;
@@ -224,11 +224,11 @@ Result<void> decode_names(const Cursor& root, std::string_view name, const Origi
     return root["name"].error(fmt::format("{}/{} lies under the key of {}",
                                           name_space.substr(0, 80), own_name.substr(0, 80), name));
   TRY(id, root["clusterID"].integer(0, UINT32_MAX));
-  if (id != origin.id)
+  if (origin.id != 0 && id != origin.id)
     return root["clusterID"].error(
         fmt::format("{} where the cluster's configuration says {}", id, origin.id));
   service.cluster = origin.cluster;
-  service.cluster_id = origin.id;
+  service.cluster_id = static_cast<std::uint32_t>(id);
   service.name_space = std::move(name_space);
   service.name = std::move(own_name);
   return {};

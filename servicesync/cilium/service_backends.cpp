@@ -32,9 +32,12 @@ Backend backend_row(const ClusterService& service, const Ip& ip, const std::stri
 
 std::vector<Backend> backends_of(const ClusterService& service) {
   std::map<std::tuple<Ip, std::string, PortNumber>, Backend> rows;
-  for (const auto& [ip, ports] : service.backends)
+  for (const auto& [ip, ports] : service.backends) {
     for (const auto& [name, number] : ports)
       rows[{ip, name, number}] = backend_row(service, ip, name, number);
+    // A headless service needs no ports: its addresses are enough.
+    if (ports.empty()) rows[{ip, "", PortNumber{}}] = backend_row(service, ip, "", PortNumber{});
+  }
   if (service.extras) {
     // A weighted active backend is in both parts; the extras know more.
     for (const ExtraBackend& extra : service.extras->backends) {
@@ -60,7 +63,9 @@ void set_backends(ClusterService& service, const std::vector<Backend>& backends)
   for (const Backend& backend : backends) {
     PortNumber number{backend.protocol, backend.port};
     bool plain = backend.state == BackendState::kActive;
-    if (plain)
+    if (plain && backend.port == 0)
+      service.backends.try_emplace(backend.ip);
+    else if (plain)
       plain =
           service.backends[backend.ip].emplace(backend.port_name, number).first->second == number;
     if (!plain || backend.weight != Backend{}.weight)

@@ -22,7 +22,7 @@ struct PodTemplate {
   Workload pod;  // its namespace, labels, ports, …; no name, no addresses
   bool scaled_to_zero = false;
   bool hostname_is_name = false;  // StatefulSet: each pod's hostname is its name
-  std::string key() const { return object_key(pod.name_space, name); }  // unique per kind
+  std::string key() const;        // "NAMESPACE/KIND/NAME"
   bool operator==(const PodTemplate&) const = default;
 };
 

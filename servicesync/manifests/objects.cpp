@@ -7,6 +7,14 @@ namespace {
 
 constexpr int kMaxListDepth = 4;  // lists inside lists
 
+template <class Row>
+std::string full_name(const Row& row) {
+  return row.key();
+}
+std::string full_name(const PodTemplate& pods) {
+  return object_key(pods.pod.name_space, pods.name);
+}
+
 int line_of(const YamlDocument& document, const Cursor& at) {
   auto line = document.place.lines.find(at.path());
   return line == document.place.lines.end() ? 0 : line->second;
@@ -53,7 +61,7 @@ class Reader {
   Result<void> add(const Cursor& root, const std::string& kind, Result<Row> row,
                    std::vector<Row>& rows) {
     if (!row) return std::unexpected(std::move(row).error());
-    std::string name = fmt::format("{} {}", kind, row->key());
+    std::string name = fmt::format("{} {}", kind, full_name(*row));
     int line = line_of(document_, root);
     if (auto [at, fresh] = out_.lines.emplace(name, line); !fresh)
       return root.error(fmt::format("{} stands twice, first in line {}", name, at->second));

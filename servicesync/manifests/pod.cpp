@@ -139,6 +139,10 @@ Result<Workload> decode_pod(Cursor root) {
   return pod;
 }
 
+std::string PodTemplate::key() const {
+  return fmt::format("{}/{}/{}", pod.name_space, kind, name);
+}
+
 bool names_pod(const PodTemplate& pods, std::string_view pod_name) {
   return pod_name.size() > pods.name.size() + 1 && pod_name.starts_with(pods.name) &&
          pod_name[pods.name.size()] == '-';
