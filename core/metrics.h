@@ -3,6 +3,7 @@
 // from every thread.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -43,6 +44,8 @@ class Gauge {
 class Histogram {
  public:
   void observe(double value) const;
+  // The same as `times` calls with one value, for callers that sum up before they report.
+  void observe_many(double value, std::uint64_t times) const;
 
  private:
   friend Histogram latency_histogram(const std::string&, const std::string&, const Labels&);
