@@ -89,7 +89,8 @@ Answer<api::PlanRoutesResponse> FakeHandlers::routes(api::PlanRoutesRequest, Cal
   auto* route = response.add_routes();
   route->set_cluster("east");
   route->set_destination("10.1.0.0/16");
-  route->set_next_hop("192.0.2.1");
+  route->add_next_hops("192.0.2.1");
+  route->set_command("ip route replace 10.1.0.0/16 via 192.0.2.1");
   co_return response;
 }
 

@@ -179,7 +179,7 @@ TEST_CASE("files that are refused") {
       {"admin over TCP without TLS", "admin: {listen: [127.0.0.1:9471]}\n",
        "c.yaml:4: admin.tls: is required for admin.listen"},
       {"metrics", "metrics: {listen: here}\n",
-       "c.yaml:4: metrics.listen: \"here\" is neither host:port nor off"},
+       "c.yaml:4: metrics.listen: \"here\" is neither address:port nor off"},
   }));
   INFO(c.name);
   REQUIRE(error_of(std::string(kController) + c.text) == c.error);

@@ -203,9 +203,9 @@ std::vector<Complaint> validate(const DaemonConfig& config) {
   check_controller(check, config.controller());
   check_agent(check, config.agent());
   check_admin(check, config.admin());
-  if (config.metrics().listen() != "off" && !host_port(config.metrics().listen()))
+  if (config.metrics().listen() != "off" && !Endpoint::parse(config.metrics().listen()))
     check.refuse("metrics.listen",
-                 fmt::format("\"{}\" is neither host:port nor off", config.metrics().listen()));
+                 fmt::format("\"{}\" is neither address:port nor off", config.metrics().listen()));
   return std::move(check.complaints);
 }
 

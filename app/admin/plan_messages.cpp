@@ -1,0 +1,71 @@
+// From the planner's rows to the API's.
+#include "app/admin/plan_messages.h"
+
+namespace tombolo::admin {
+namespace {
+
+constexpr std::size_t kLongestFleet = 3U << 20U;
+
+std::string size_text(const Prefix& prefix) {
+  int bits = prefix.host_bits();
+  return bits > 32 ? fmt::format("2^{}", bits) : fmt::format("{}", std::uint64_t{1} << bits);
+}
+
+void add(v1::ShowPlanResponse& response, const std::string& cluster, const std::string& region,
+         const PlannedRange& range) {
+  auto* row = response.add_ranges();
+  row->set_cluster(cluster);
+  row->set_region(region);
+  row->set_use(std::string(to_string(range.use)));
+  row->set_prefix(range.prefix.str());
+  row->set_node_prefix_length(static_cast<std::uint32_t>(range.node_prefix_length));
+  row->set_origin(std::string(to_string(range.origin)));
+  row->set_family(std::string(to_string(range.prefix.family())));
+  row->set_size(size_text(range.prefix));
+}
+
+}  // namespace
+
+Result<Fleet> fleet_of(const v1::FleetFile& file) {
+  YamlLimits limits;
+  limits.bytes = kLongestFleet;
+  TRY(documents, parse_yaml(file.text(), file.name(), limits));
+  if (documents.size() != 1)
+    return fail(Code::kInvalidArgument, "{}: {} documents where one is expected", file.name(),
+                documents.size());
+  return parse_fleet(documents.front());
+}
+
+v1::ShowPlanResponse show_plan(const Plan& plan, const Fleet* fleet, const Plan* previous) {
+  v1::ShowPlanResponse response;
+  for (const PlannedCluster& cluster : plan.clusters)
+    for (const PlannedRange& range : cluster.ranges)
+      add(response, cluster.name, cluster.region, range);
+  for (const PlannedRange& range : plan.clusterset) add(response, "", "", range);
+  for (auto& line : plan_table(plan, fleet).summary) response.add_notes(std::move(line));
+  if (previous != nullptr)
+    for (auto& line : diff_plans(*previous, plan)) response.add_changes(std::move(line));
+  return response;
+}
+
+Result<v1::PlanRoutesResponse> routes_of_plan(const Plan& plan, const std::string& cluster) {
+  std::vector<RouteEntry> routes;
+  if (cluster.empty()) {
+    routes = plan_routes(plan);
+  } else {
+    TRY(of_cluster, plan_routes_of(plan, cluster));
+    routes = std::move(of_cluster);
+  }
+  v1::PlanRoutesResponse response;
+  for (const RouteEntry& route : routes) {
+    auto* row = response.add_routes();
+    row->set_cluster(route.cluster);
+    row->set_use(std::string(to_string(route.use)));
+    row->set_destination(route.destination.str());
+    for (const Ip& hop : route.next_hops) row->add_next_hops(hop.str());
+    row->set_command(route_command(route));
+  }
+  return response;
+}
+
+}  // namespace tombolo::admin
