@@ -1,0 +1,92 @@
+// The link to one other cluster: its store is read, each record is validated as its own, and the
+// good ones are copied under cilium/cache/ of the own store, as Cilium's KVStoreMesh does. Source
+// in the flow: remote store -> own store. Nothing is removed because the other cluster is away:
+// only what its store says is gone. Control thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/store/mirror.h"
+#include "core/store/publisher.h"
+#include "servicesync/cilium/cilium.h"
+
+namespace tombolo::mesh {
+
+// A key of the store as a row: what publishers make true.
+struct StoreRecord {
+  std::string store_key;
+  std::string value;
+  std::string key() const { return store_key; }
+  bool operator==(const StoreRecord&) const = default;
+};
+
+struct RemoteOptions {
+  std::string own_cluster;
+  std::uint32_t own_id = 0;
+  cilium::Origin origin;                              // who the other one must be
+  Duration check_interval = std::chrono::seconds(1);  // of the row in remote_clusters
+  Duration silence = std::chrono::seconds(3);         // unheard for so long is not connected
+  Duration retry_base = std::chrono::milliseconds(100);
+  Duration retry_cap = std::chrono::seconds(10);
+  Duration progress_interval = std::chrono::seconds(1);
+};
+
+// What links share; it outlives them.
+struct MeshContext {
+  Kv& own;
+  RevisionCounter& revisions;
+  Table<RemoteCluster>::Writer rows;
+  Table<ReconcileStatus>::Writer status;
+  // Rows that say, to whoever reads our store as a KVStoreMesh, who is cached and complete:
+  // cilium/cluster-config/REMOTE and cilium/synced/REMOTE/cilium/cache/….
+  Table<StoreRecord>::Writer configs;
+  Table<StoreRecord>::Writer canaries;
+  Clock& clock;
+  Rng& rng;
+  Logger log;
+  asio::any_io_executor executor;
+};
+
+class RemoteLink {
+ public:
+  RemoteLink(RemoteOptions options, std::unique_ptr<Kv> remote, MeshContext& context);
+  ~RemoteLink();
+  RemoteLink(const RemoteLink&) = delete;
+  RemoteLink& operator=(const RemoteLink&) = delete;
+
+  void start();
+  // Ends every task of the link; the copies stay. Call it before the destructor.
+  asio::awaitable<void> stop();
+  // Removes the copies from the own store and the row: the cluster has left for good. After stop().
+  asio::awaitable<Result<void>> forget();
+
+  const std::string& name() const { return options_.origin.cluster; }
+  RemoteCluster row() const;
+
+ private:
+  class Follower;
+  struct Copy;
+  void take_config(const KeyValue& kv);
+  void start_copies();
+  asio::awaitable<void> watch_state();
+  FollowOptions follow(std::string what, std::string prefix) const;
+  bool wanted(cilium::RecordKind kind) const;
+
+  RemoteOptions options_;
+  std::unique_ptr<Kv> remote_;
+  MeshContext& context_;
+  Logger log_;
+  TaskGroup tasks_;
+  std::optional<cilium::ClusterConfig> config_;
+  std::string config_error_ = "not connected yet";
+  std::set<std::string> canaries_;
+  std::unique_ptr<Follower> config_follower_;
+  std::unique_ptr<Follower> canary_follower_;
+  std::map<cilium::RecordKind, std::unique_ptr<Copy>> copies_;
+  MonotonicTime heard_{};
+  WallTime heard_wall_{};
+};
+
+}  // namespace tombolo::mesh
