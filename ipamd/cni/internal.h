@@ -1,0 +1,33 @@
+// Shared by service.cpp and operations.cpp.
+#pragma once
+
+#include <string>
+
+#include "ipamd/cni/service.h"
+
+namespace tombolo {
+
+// From take_key() on, the operation under way has the attachment for itself.
+class CniService::KeyHeld {
+ public:
+  KeyHeld(CniService& service, std::string key) : service_(service), key_(std::move(key)) {}
+  KeyHeld(const KeyHeld&) = delete;
+  KeyHeld& operator=(const KeyHeld&) = delete;
+  ~KeyHeld() {
+    service_.busy_.erase(key_);
+    service_.key_free_.notify_all();
+  }
+
+ private:
+  CniService& service_;
+  std::string key_;
+};
+
+namespace cni {
+
+inline std::unexpected<Failure> failure(int code, const Error& error) {
+  return std::unexpected(Failure{code, error.text(), ""});
+}
+
+}  // namespace cni
+}  // namespace tombolo

@@ -1,0 +1,198 @@
+// Start, the state of an earlier life, and the frame around each call.
+#include "ipamd/cni/service.h"
+
+#include <map>
+
+#include "core/metrics.h"
+#include "ipamd/cni/interface.h"
+#include "ipamd/cni/internal.h"
+#include "ipamd/cni/listener.h"
+#include "ipamd/cni/wire.h"
+
+namespace tombolo {
+
+using cni::Answer;
+using cni::Call;
+using cni::Command;
+using cni::Failure;
+
+asio::awaitable<Result<void>> InterfaceHooks::before_up(Attachment) {
+  co_return Result<void>{};
+}
+asio::awaitable<void> InterfaceHooks::removed(Attachment) {
+  co_return;
+}
+
+CniService::CniService(CniSettings settings, Net& net, LeaseStore& store,
+                       Table<NodeBlock>& node_blocks, Table<Attachment>::Writer attachments,
+                       InterfaceHooks& hooks, TaskGroup& tasks, Clock& clock, Logger log)
+    : settings_(std::move(settings)),
+      net_(net),
+      node_blocks_(node_blocks),
+      attachments_(attachments),
+      hooks_(hooks),
+      tasks_(tasks),
+      clock_(clock),
+      log_(log.with("part", "cni")),
+      book_(store, store_worker_, tasks, clock, log_),
+      key_free_(tasks.executor()),
+      blocks_changed_(tasks.executor()) {
+  ENSURE(!settings_.interface_prefix.empty() && settings_.interface_prefix.size() <= 3,
+         "the interface prefix '{}' is not of 1 to 3 bytes", settings_.interface_prefix);
+  block_tracker_ = node_blocks_.track([this] { blocks_changed_.notify_all(); });
+}
+
+CniService::~CniService() = default;
+
+asio::awaitable<Result<void>> CniService::start() {
+  CO_TRY_OK(co_await book_.load());
+  take_blocks();
+  Net* net = &net_;
+  auto forward = [net] { return net->enable_forwarding(); };
+  CO_TRY_OK(co_await net_worker_.run(std::move(forward)));
+  CO_TRY_OK(co_await reconcile_with_kernel());
+  std::vector<Attachment> rows;
+  for (const auto& [key, lease] : book_.leases())
+    if (lease.state == LeaseState::kAttached) rows.push_back(lease.attachment);
+  attachments_.replace_all(std::move(rows));
+  attachments_.mark_synced();
+  tasks_.spawn("cni blocks", follow_blocks());
+  listener_ = std::make_unique<cni::Listener>(
+      settings_.socket_path, [this](std::string request) { return answer(std::move(request)); },
+      tasks_, clock_, log_);
+  auto opened = listener_->open();
+  co_return opened;
+}
+
+asio::awaitable<void> CniService::follow_blocks() {
+  while (!tasks_.cancelled()) {
+    if (block_tracker_->pending()) {
+      block_tracker_->take();
+      take_blocks();
+    } else if (auto woken = co_await blocks_changed_.wait(); !woken) {
+      co_return;
+    }
+  }
+}
+
+// Before the table has heard from the cluster's store, the blocks of the last life hold.
+void CniService::take_blocks() {
+  if (!node_blocks_.synced()) return;
+  std::vector<Prefix> blocks;
+  for (const auto& [key, versioned] : node_blocks_.rows())
+    if (versioned.row.node == settings_.node) blocks.push_back(versioned.row.prefix);
+  if (auto set = book_.set_blocks(kNodePool, blocks); !set)
+    log_.error("the blocks of this node are not taken: {}", set.error().text());
+}
+
+// True when the kernel has the interface as the lease says. An error when the kernel cannot be
+// asked.
+asio::awaitable<Result<bool>> CniService::is_complete(Lease lease) {
+  Net* net = &net_;
+  auto job = [net, lease]() -> Result<bool> {
+    const Attachment& attachment = lease.attachment;
+    auto host = net->read_interface("", attachment.host_interface);
+    if (!host && host.error().code == Code::kNotFound) return false;
+    if (!host) return std::unexpected(std::move(host).error());
+    auto pod = net->read_interface(attachment.netns_path, attachment.interface_name);
+    if (!pod && pod.error().code == Code::kNotFound) return false;
+    if (!pod) return std::unexpected(std::move(pod).error());
+    return cni::differences_in_pod(attachment, *pod).empty() &&
+           cni::differences_on_host(attachment, *host).empty();
+  };
+  co_return co_await net_worker_.run(std::move(job));
+}
+
+asio::awaitable<Result<void>> CniService::reconcile_with_kernel() {
+  std::map<std::string, Lease> reserved;
+  std::set<std::string> known;
+  for (const auto& [key, lease] : book_.leases()) {
+    known.insert(lease.attachment.host_interface);
+    if (lease.state == LeaseState::kReserved) reserved.emplace(key, lease);
+  }
+  for (const auto& [key, lease] : reserved) {
+    auto complete = co_await is_complete(lease);
+    if (!complete) {
+      // Neither finished nor freed on a guess: the next ADD or DEL of it decides.
+      log_.warning("reserved lease of {} is kept: {}", key, complete.error().text());
+      continue;
+    }
+    if (*complete) {
+      book_.mark_attached(key, lease.sequence);
+      continue;
+    }
+    log_.info("an ADD of {} was interrupted: its addresses are freed", key);
+    auto detached = co_await detach(key);
+    if (!detached) log_.warning("{}: {}", key, detached.error().message);
+  }
+  Net* net = &net_;
+  std::string prefix = settings_.interface_prefix;
+  auto list = [net, prefix] { return net->list_links(prefix); };
+  CO_TRY(links, co_await net_worker_.run(std::move(list)));
+  for (const auto& link : links) {
+    // Only names of the form that this program gives.
+    if (known.contains(link.name) || link.name.size() != prefix.size() + 12) continue;
+    log_.info("the interface {} belongs to no lease and is removed", link.name);
+    std::string name = link.name;
+    auto job = [net, name] { return net->delete_link(name); };
+    CO_TRY_OK(co_await removal_worker_.run(std::move(job)));
+  }
+  co_return Result<void>{};
+}
+
+asio::awaitable<std::string> CniService::answer(std::string request) {
+  auto call = cni::decode_request(request);
+  if (!call) {
+    log_.warning("a request was refused: {}", call.error().message);
+    co_return cni::encode_reply(std::unexpected(call.error()), "1.1.0");
+  }
+  std::string version = call->cni_version;
+  auto result = co_await handle(std::move(*call));
+  co_return cni::encode_reply(result, version);
+}
+
+asio::awaitable<Answer<json::object>> CniService::handle(Call call) {
+  auto began = clock_.now();
+  std::string command(to_string(call.command));
+  std::string what = fmt::format("{} {}/{}", command, call.container_id, call.interface_name);
+  auto result = co_await dispatch(std::move(call));
+  int code = result ? 0 : result.error().code;
+  metrics::counter("tombolo_cni_requests_total", "CNI operations by command and error code",
+                   {{"command", command}, {"code", std::to_string(code)}})
+      .increment();
+  metrics::latency_histogram("tombolo_cni_request_seconds", "CNI operations in the agent",
+                             {{"command", command}})
+      .observe(std::chrono::duration<double>(clock_.now() - began).count());
+  if (!result)
+    log_.warning("{}: code {}: {}{}{}", what, code, result.error().message,
+                 result.error().details.empty() ? "" : ": ", result.error().details);
+  co_return result;
+}
+
+asio::awaitable<Answer<json::object>> CniService::dispatch(Call call) {
+  switch (call.command) {
+    case Command::kAdd:
+      co_return co_await add(std::move(call));
+    case Command::kDel:
+      co_return co_await remove(std::move(call));
+    case Command::kCheck:
+      co_return co_await check(std::move(call));
+    case Command::kGc:
+      co_return co_await collect_garbage(std::move(call));
+    case Command::kStatus:
+      co_return co_await status();
+    case Command::kVersion:
+      break;
+  }
+  co_return cni::encode_versions(call.cni_version);
+}
+
+asio::awaitable<Result<void>> CniService::take_key(std::string key) {
+  while (busy_.contains(key)) {
+    CO_TRY_OK(co_await key_free_.wait());
+  }
+  busy_.insert(std::move(key));
+  co_return Result<void>{};
+}
+
+}  // namespace tombolo

@@ -1,0 +1,125 @@
+// The agent's side of CNI: addresses from the lease book, interfaces through the Net port, rows in
+// the attachments table. Control thread; the kernel and the disk on workers.
+//
+// A pod gets /32 and /128 addresses and one next hop per family, 169.254.1.1 and fe80::1, which
+// the host's end of its veth pair stands for (permanent neighbours on both ends: no ARP or ND is
+// needed, and no address of the block is spent on a gateway). ADD answers when the lease is on the
+// disk and the interface is complete; on any failure nothing is left.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/net.h"
+#include "core/table.h"
+#include "core/tables.h"
+#include "core/task_group.h"
+#include "core/worker.h"
+#include "ipamd/allocator/lease_book.h"
+#include "ipamd/cni/call.h"
+
+namespace tombolo {
+
+// What others do with an interface before it carries its first packet and after its last.
+class InterfaceHooks {
+ public:
+  virtual ~InterfaceHooks() = default;
+  // Both ends exist and are down. An error undoes the ADD.
+  virtual asio::awaitable<Result<void>> before_up(Attachment attachment);
+  // The interface is gone, its addresses are not yet free. Also when before_up failed or was not
+  // reached.
+  virtual asio::awaitable<void> removed(Attachment attachment);
+};
+
+struct CniSettings {
+  std::string node;
+  std::string cluster;
+  std::string socket_path;
+  std::vector<Ip> dns_addresses;  // the nameservers of pods; none: the pod keeps its own
+  std::uint32_t mtu = 0;          // 0: that of the node's uplink
+  std::string cluster_zone = "cluster.local";
+  std::string clusterset_zone = "clusterset.local";
+  std::vector<Family> families;          // that each pod gets; empty: those of the node's blocks
+  std::string interface_prefix = "tbo";  // of interfaces in the node's namespace, up to 3 bytes
+};
+
+namespace cni {
+class Listener;
+}
+
+class CniService {
+ public:
+  // Everything must outlive the join of `tasks`.
+  CniService(CniSettings settings, Net& net, LeaseStore& store, Table<NodeBlock>& node_blocks,
+             Table<Attachment>::Writer attachments, InterfaceHooks& hooks, TaskGroup& tasks,
+             Clock& clock, Logger log);
+  ~CniService();
+
+  // Takes up the leases of an earlier life, compares them with the kernel (an ADD that a crash
+  // interrupted is finished or undone, interfaces without a lease are removed), fills the
+  // attachments table and opens the socket. Once. Serves in the task group from then on.
+  asio::awaitable<Result<void>> start();
+
+  // One call, as the socket gets it. The object is what the plugin prints; {} for nothing.
+  asio::awaitable<cni::Answer<json::object>> handle(cni::Call call);
+
+  const LeaseBook& book() const { return book_; }
+
+ private:
+  struct Interface {
+    Attachment attachment;
+    std::string host_mac;
+    std::uint32_t mtu = 0;
+  };
+
+  asio::awaitable<Result<void>> reconcile_with_kernel();
+  asio::awaitable<Result<bool>> is_complete(Lease lease);
+  asio::awaitable<void> follow_blocks();
+  void take_blocks();
+
+  asio::awaitable<cni::Answer<json::object>> dispatch(cni::Call call);
+  asio::awaitable<cni::Answer<json::object>> add(cni::Call call);
+  asio::awaitable<cni::Answer<json::object>> remove(cni::Call call);
+  asio::awaitable<cni::Answer<json::object>> check(cni::Call call);
+  asio::awaitable<cni::Answer<json::object>> collect_garbage(cni::Call call);
+  asio::awaitable<cni::Answer<json::object>> status();
+
+  asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve(cni::Call call);
+  asio::awaitable<cni::Answer<void>> make_interface(Interface interface);
+  asio::awaitable<void> undo(Lease lease);
+  // The caller holds the key.
+  asio::awaitable<cni::Answer<void>> detach(std::string key);
+  asio::awaitable<Result<std::uint32_t>> mtu_of_path();
+  asio::awaitable<std::string> answer(std::string request);
+
+  asio::awaitable<Result<void>> take_key(std::string key);
+  class KeyHeld;  // gives a key back at the end of its scope
+
+  CniSettings settings_;
+  Net& net_;
+  Table<NodeBlock>& node_blocks_;
+  Table<Attachment>::Writer attachments_;
+  InterfaceHooks& hooks_;
+  TaskGroup& tasks_;
+  Clock& clock_;
+  Logger log_;
+  Worker store_worker_;
+  Worker net_worker_;
+  // Deleting a veth pair waits for a grace period of the kernel, some 10 ms: not in the way of ADD.
+  Worker removal_worker_;
+  LeaseBook book_;
+  std::set<std::string> busy_;  // attachments with an operation under way
+  Signal key_free_;
+  Signal blocks_changed_;
+  std::unique_ptr<Table<NodeBlock>::Tracker> block_tracker_;
+  std::uint32_t known_mtu_ = 0;
+  MonotonicTime mtu_read_at_{};
+  std::unique_ptr<cni::Listener> listener_;
+};
+
+}  // namespace tombolo

@@ -1,0 +1,2 @@
+// Boost.JSON compiled into the plugin, which links no shared library.
+#include <boost/json/src.hpp>
