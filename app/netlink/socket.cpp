@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 #include <thread>
 
@@ -77,7 +78,14 @@ Result<Socket> open_socket() {
 
 Result<OwnedFd> open_netns(const NetnsPath& path) {
   OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) return fail_errno(errno, "open the network namespace {}", path);
+  if (fd.get() < 0) {
+    int error = errno;
+    Code code = code_of_errno(error);
+    if (code == Code::kNotFound || code == Code::kResourceExhausted)
+      return fail_errno(error, "open the network namespace {}", path);
+    return fail(Code::kInvalidArgument, "{} is not a network namespace: {}", path,
+                std::strerror(error));
+  }
   struct statfs fs{};
   // A file of another kind gets its error here, a namespace of another kind from setns.
   if (::fstatfs(fd.get(), &fs) < 0) return fail_errno(errno, "look at {}", path);

@@ -2,7 +2,6 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
-#include "core/json.h"
 #include "tests/cni/node.h"
 
 namespace tombolo::test {
@@ -26,10 +25,9 @@ void expect(const Case& test) {
   auto run = run_plugin(plugin_path(), test.call);
   INFO(run.output);
   REQUIRE(run.exit_status == 1);
-  auto failure = parse_json(run.output).value();
-  REQUIRE(failure.at("code") == test.code);
-  REQUIRE(failure.at("msg") == test.message);
-  REQUIRE(failure.at("cniVersion").is_string());
+  REQUIRE(member(run, "msg") == test.message);
+  REQUIRE(member(run, "code") == std::to_string(test.code));
+  REQUIRE(!member(run, "cniVersion").empty());
 }
 
 TEST_CASE("environment") {
@@ -97,7 +95,7 @@ TEST_CASE("standard input") {
       {"a key twice",
        {"ADD", "a", "/n", "eth0", "", with(R"("name":"other")")},
        6,
-       R"(stdin: the key "name" stands twice in one object (byte 59))"},
+       R"(stdin: the key "name" stands twice in one object (byte 58))"},
       {"no object",
        {"ADD", "a", "/n", "eth0", "", "[1]"},
        6,
@@ -191,7 +189,7 @@ TEST_CASE("configuration") {
       {"a bad address",
        {"CHECK", "a", "/n", "eth0", "", with(R"("prevResult":{"ips":[{"address":"10.0.0.1"}]})")},
        7,
-       "stdin: prevResult.ips[0].address: '10.0.0.1' has no prefix length"},
+       "stdin: prevResult.ips[0].address: '10.0.0.1' has no prefix length (like 10.0.0.0/8)"},
       {"an interface past the end",
        {"DEL", "a", "/n", "eth0", "",
         with(R"("prevResult":{"interfaces":[],"ips":[{"address":"10.0.0.1/32","interface":0}]})")},
@@ -205,7 +203,7 @@ TEST_CASE("configuration") {
       {"GC with a bad entry",
        {"GC", "", "", "", "", with(R"("cni.dev/valid-attachments":[{"containerID":"a"}])")},
        7,
-       "stdin: cni.dev/valid-attachments[0].ifname: is required"},
+       "stdin: [\"cni.dev/valid-attachments\"][0].ifname: is required"},
   })));
 }
 

@@ -44,7 +44,7 @@ json::value parsed(const PluginRun& run) {
 
 int code_of(const PluginRun& run) {
   if (run.exit_status == 0) return 0;
-  return static_cast<int>(parsed(run).at("code").as_int64());
+  return std::stoi(member(run, "code"));
 }
 
 std::vector<Ip> ips_of(const PluginRun& run) {
@@ -138,19 +138,17 @@ TEST_CASE("two pods are attached, reach each other, are checked and removed") {
   auto a = run_plugin(plugin_path(), call("ADD", "a", pod_a.path(), config(agent)));
   INFO(a.output);
   REQUIRE(a.exit_status == 0);
-  auto result = parsed(a);
-  REQUIRE(result.at("cniVersion") == "1.1.0");
-  auto& interfaces = result.at("interfaces").as_array();
-  REQUIRE(interfaces.at(0).at("name").as_string().starts_with("tbo"));
-  REQUIRE(interfaces.at(1).at("name") == "eth0");
-  REQUIRE(interfaces.at(1).at("sandbox") == pod_a.path());
-  REQUIRE(interfaces.at(1).at("mtu") == 1450);
-  REQUIRE(to_json(result.at("ips")) ==
-          R"([{"interface":1,"address":"10.7.0.1/32","gateway":"169.254.1.1"},)"
-          R"({"interface":1,"address":"fd07::1/128","gateway":"fe80::1"}])");
-  REQUIRE(to_json(result.at("routes")) ==
+  REQUIRE(member(a, "cniVersion") == "1.1.0");
+  REQUIRE(member(a, "interfaces") ==
+          fmt::format(R"([{{"name":"{}","mac":"{}","mtu":1450}},)"
+                      R"({{"name":"eth0","mac":"{}","sandbox":"{}","mtu":1450}}])",
+                      cni::host_interface_name("tbo", "a/eth0"), cni::host_mac("a/eth0"),
+                      cni::pod_mac("a/eth0"), pod_a.path()));
+  REQUIRE(member(a, "ips") == R"([{"interface":1,"address":"10.7.0.1/32","gateway":"169.254.1.1"},)"
+                              R"({"interface":1,"address":"fd07::1/128","gateway":"fe80::1"}])");
+  REQUIRE(member(a, "routes") ==
           R"([{"dst":"0.0.0.0/0","gw":"169.254.1.1"},{"dst":"::/0","gw":"fe80::1"}])");
-  REQUIRE(to_json(result.at("dns")) ==
+  REQUIRE(member(a, "dns") ==
           R"({"nameservers":["169.254.20.10"],"search":["shop.svc.cluster.local",)"
           R"("svc.cluster.local","cluster.local","shop.svc.clusterset.local",)"
           R"("svc.clusterset.local"],"options":["ndots:5"]})");
@@ -178,7 +176,7 @@ TEST_CASE("two pods are attached, reach each other, are checked and removed") {
   // Another container asks for an interface name that is there.
   auto taken = run_plugin(plugin_path(), call("ADD", "x", pod_a.path(), config(agent)));
   REQUIRE(code_of(taken) == cni::kKernelRefused);
-  REQUIRE(parsed(taken).at("msg").as_string().find("eth0 exists already") != std::string::npos);
+  REQUIRE(member(taken, "msg").find("eth0 exists already") != std::string::npos);
   REQUIRE(agent.leases() == 2);
 
   auto with_result = config(agent, "1.1.0", ",\"prevResult\":" + a.output);
@@ -186,13 +184,13 @@ TEST_CASE("two pods are attached, reach each other, are checked and removed") {
   auto other = config(agent, "1.1.0", ",\"prevResult\":" + b.output);
   auto foreign = run_plugin(plugin_path(), call("CHECK", "a", pod_a.path(), other));
   REQUIRE(code_of(foreign) == cni::kCheckFailed);
-  REQUIRE(parsed(foreign).at("msg") == "10.7.0.2 of prevResult is not reserved for a/eth0");
+  REQUIRE(member(foreign, "msg") == "10.7.0.2 of prevResult is not reserved for a/eth0");
   REQUIRE(code_of(run_plugin(plugin_path(), call("CHECK", "zz", pod_a.path(), with_result))) ==
           cni::kUnknownContainer);
   remove_address(pod_a, "fd07::1/128");
   auto checked = run_plugin(plugin_path(), call("CHECK", "a", pod_a.path(), with_result));
   REQUIRE(code_of(checked) == cni::kCheckFailed);
-  REQUIRE(parsed(checked).at("msg") == "the address fd07::1/128 is not on eth0");
+  REQUIRE(member(checked, "msg") == "the address fd07::1/128 is not on eth0");
 
   for (int i = 0; i < 3; ++i) {
     auto removed = run_plugin(plugin_path(), call("DEL", "a", pod_a.path(), with_result));
@@ -292,11 +290,11 @@ TEST_CASE("a node whose addresses are used up says so") {
           0);
   auto full = run_plugin(plugin_path(), call("ADD", "b", second.path(), config(agent)));
   REQUIRE(code_of(full) == cni::kTryLater);
-  REQUIRE(parsed(full).at("msg") ==
+  REQUIRE(member(full, "msg") ==
           "resource exhausted: pool node: no free IPv6 address: 1 of 1 are in use");
   auto status = run_plugin(plugin_path(), call("STATUS", "", "", config(agent)));
   REQUIRE(code_of(status) == cni::kNotAvailable);
-  REQUIRE(parsed(status).at("msg") == "no free IPv6 address: 1 of 1 are in use");
+  REQUIRE(member(status, "msg") == "no free IPv6 address: 1 of 1 are in use");
   REQUIRE(run_plugin(plugin_path(), call("DEL", "a", "", config(agent))).exit_status == 0);
   REQUIRE(run_plugin(plugin_path(), call("ADD", "b", second.path(), config(agent))).exit_status ==
           0);
@@ -312,7 +310,7 @@ TEST_CASE("without an agent the plugin says so within a second") {
   REQUIRE(add.milliseconds < 1000);
   auto status = run_plugin(plugin_path(), call("STATUS", "", "", input));
   REQUIRE(code_of(status) == cni::kNotAvailable);
-  REQUIRE(parsed(status).at("msg").as_string().starts_with("no agent answers at /tmp/"));
+  REQUIRE(member(status, "msg").starts_with("no agent answers at /tmp/"));
 }
 
 }  // namespace

@@ -148,6 +148,14 @@ std::string plugin_path() {
   return std::string(TOMBOLO_BIN_DIR) + "/tombolo-cni";
 }
 
+std::string member(const PluginRun& run, std::string_view name) {
+  auto parsed = parse_json(run.output);
+  if (!parsed || !parsed->is_object()) return "no JSON object: " + run.output;
+  const json::value* value = parsed->get_object().if_contains(name);
+  if (value == nullptr) return "";
+  return value->is_string() ? std::string(value->get_string()) : to_json(*value);
+}
+
 namespace {
 
 std::vector<std::string> environment_of(const PluginCall& call) {

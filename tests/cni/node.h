@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "core/json.h"
 #include "core/tables.h"
 #include "ipamd/cni/service.h"
 
@@ -83,5 +84,7 @@ struct PluginCall {
 // Runs a CNI plugin as a runtime would. `binary` is a path.
 PluginRun run_plugin(const std::string& binary, const PluginCall& call);
 std::string plugin_path();
+// A member of the JSON object that a plugin printed: a string as it is, anything else as JSON.
+std::string member(const PluginRun& run, std::string_view name);
 
 }  // namespace tombolo::test
