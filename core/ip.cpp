@@ -72,9 +72,9 @@ Result<Ip> Ip::from_bytes_be(std::string_view bytes) {
 }
 
 std::array<std::uint8_t, 16> Ip::mapped_bytes_be() const {
-  uint128 value = is_v4() ? (uint128{0xffff} << 32 | value_) : value_;
+  uint128 mapped = is_v4() ? (uint128{0xffff} << 32 | value()) : value();
   std::array<std::uint8_t, 16> bytes{};
-  for (std::size_t i = 0; i < 16; ++i) bytes[15 - i] = static_cast<std::uint8_t>(value >> (8 * i));
+  for (std::size_t i = 0; i < 16; ++i) bytes[15 - i] = static_cast<std::uint8_t>(mapped >> (8 * i));
   return bytes;
 }
 
@@ -88,7 +88,7 @@ Ip Ip::from_mapped_bytes_be(const std::array<std::uint8_t, 16>& bytes) {
 std::string Ip::bytes_be() const {
   std::string bytes(is_v4() ? 4 : 16, '\0');
   for (std::size_t i = 0; i < bytes.size(); ++i)
-    bytes[bytes.size() - 1 - i] = static_cast<char>(static_cast<std::uint8_t>(value_ >> (8 * i)));
+    bytes[bytes.size() - 1 - i] = static_cast<char>(static_cast<std::uint8_t>(value() >> (8 * i)));
   return bytes;
 }
 
@@ -100,9 +100,9 @@ std::string Ip::str() const {
 }
 
 Result<Ip> Ip::plus(uint128 count) const {
-  if (count > mask_of(bits_of(family_)) - value_)
+  if (count > mask_of(bits_of(family_)) - value())
     return fail(Code::kOutOfRange, "address past the end of {}", to_string(family_));
-  return Ip(family_, value_ + count);
+  return Ip(family_, value() + count);
 }
 
 Prefix::Prefix(Ip base, int length) : length_(length) {

@@ -30,7 +30,10 @@ Result<Protocol> parse_protocol(std::string_view text);  // the three above, exa
 class Ip {
  public:
   constexpr Ip() = default;
-  constexpr Ip(Family family, uint128 value) : value_(value), family_(family) {}
+  constexpr Ip(Family family, uint128 value)
+      : high_(static_cast<std::uint64_t>(value >> 64)),
+        low_(static_cast<std::uint64_t>(value)),
+        family_(family) {}
   static constexpr Ip v4(std::uint32_t value) { return {Family::kV4, value}; }
   static constexpr Ip v6(uint128 value) { return {Family::kV6, value}; }
 
@@ -46,7 +49,7 @@ class Ip {
 
   constexpr Family family() const { return family_; }
   constexpr bool is_v4() const { return family_ == Family::kV4; }
-  constexpr uint128 value() const { return value_; }
+  constexpr uint128 value() const { return static_cast<uint128>(high_) << 64 | low_; }
   std::string bytes_be() const;  // 4 or 16 bytes, network order
   std::string str() const;       // RFC 5952
   // The address `count` after this one; kOutOfRange past the end of the family's space.
@@ -54,16 +57,19 @@ class Ip {
 
   constexpr auto operator<=>(const Ip& other) const {
     if (auto order = family_ <=> other.family_; order != 0) return order;
-    return value_ < other.value_   ? std::strong_ordering::less
-           : value_ > other.value_ ? std::strong_ordering::greater
-                                   : std::strong_ordering::equal;
+    if (auto order = high_ <=> other.high_; order != 0) return order;
+    return low_ <=> other.low_;
   }
   constexpr bool operator==(const Ip& other) const = default;
 
  private:
-  uint128 value_ = 0;
+  // Not one uint128: its alignment of 16 is lost when clang 19 copies an argument that is passed in
+  // memory into a coroutine's frame, and the next aligned load of it crashes.
+  std::uint64_t high_ = 0;
+  std::uint64_t low_ = 0;
   Family family_ = Family::kV4;
 };
+static_assert(alignof(Ip) == 8);
 
 // A CIDR prefix; the bits behind length() are zero.
 class Prefix {
