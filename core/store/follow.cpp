@@ -1,6 +1,9 @@
 // The list-and-watch loop.
 #include "core/store/follow.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace tombolo {
 
 PrefixFollower::PrefixFollower(FollowOptions options, Kv& kv, FollowHandler& handler,
@@ -68,6 +71,7 @@ asio::awaitable<Result<void>> PrefixFollower::follow() {
   CO_TRY(made, co_await kv_.watch(std::move(request)));
   std::shared_ptr<Watch> watch = std::move(made);
   watch_ = watch;
+  std::int64_t announced = 0;
   hear();
   while (true) {
     CO_TRY(batch, co_await watch->next());
@@ -81,7 +85,12 @@ asio::awaitable<Result<void>> PrefixFollower::follow() {
       else
         handler_.on_delete(event.kv.key);
     }
-    revision_ = std::max(revision_, batch.revision);
+    if (batch.events.empty()) {
+      // etcd 3.4 may announce progress before older events are out, so it counts one round later.
+      revision_ = std::max(revision_, std::exchange(announced, batch.revision));
+    } else {
+      revision_ = std::max(revision_, batch.revision);
+    }
   }
 }
 
