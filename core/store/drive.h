@@ -14,6 +14,8 @@
 
 namespace tombolo {
 
+namespace asio = boost::asio;
+
 class Drive {
  public:
   asio::io_context& context() { return context_; }

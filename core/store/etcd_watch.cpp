@@ -20,8 +20,12 @@ constexpr std::size_t kFragmentedEvents = 1'000'000;  // of one message in fragm
 class WatchStream final : public grpc::ClientBidiReactor<pb::WatchRequest, pb::WatchResponse>,
                           public std::enable_shared_from_this<WatchStream> {
  public:
-  WatchStream(std::shared_ptr<EtcdEndpoint> endpoint, asio::any_io_executor executor)
-      : endpoint_(std::move(endpoint)), executor_(std::move(executor)), arrived_(executor_) {}
+  // `arrived` is notified on the executor, as long as detach() was not called.
+  WatchStream(std::shared_ptr<EtcdEndpoint> endpoint, asio::any_io_executor executor,
+              std::weak_ptr<Signal> arrived)
+      : endpoint_(std::move(endpoint)),
+        executor_(std::move(executor)),
+        arrived_(std::move(arrived)) {}
 
   void start(pb::WatchRequest request) {
     self_ = shared_from_this();
@@ -60,7 +64,11 @@ class WatchStream final : public grpc::ClientBidiReactor<pb::WatchRequest, pb::W
     std::lock_guard lock(mutex_);
     return over_;
   }
-  Signal& arrived() { return arrived_; }
+  // Nobody waits any more: the executor is not touched again.
+  void detach() {
+    std::lock_guard lock(mutex_);
+    detached_ = true;
+  }
   void cancel() {
     {
       std::lock_guard lock(mutex_);
@@ -111,12 +119,15 @@ class WatchStream final : public grpc::ClientBidiReactor<pb::WatchRequest, pb::W
     StartWrite(&sent_);
   }
   void notify() {
-    asio::post(executor_, [self = shared_from_this()] { self->arrived_.notify_all(); });
+    if (detached_) return;
+    asio::post(executor_, [arrived = arrived_] {
+      if (auto signal = arrived.lock()) signal->notify_all();
+    });
   }
 
   std::shared_ptr<EtcdEndpoint> endpoint_;
   asio::any_io_executor executor_;
-  Signal arrived_;  // control thread
+  std::weak_ptr<Signal> arrived_;  // locked on the executor only
   std::shared_ptr<WatchStream> self_;
   grpc::ClientContext context_;
   std::mutex mutex_;
@@ -125,6 +136,7 @@ class WatchStream final : public grpc::ClientBidiReactor<pb::WatchRequest, pb::W
   bool writing_ = false;
   bool paused_ = false;
   bool closing_ = false;
+  bool detached_ = false;
   std::deque<pb::WatchRequest> unsent_;
   std::deque<pb::WatchResponse> queue_;
   std::optional<grpc::Status> over_;
@@ -156,9 +168,13 @@ Error cancelled_by(const pb::WatchResponse& response) {
 
 class EtcdWatch final : public Watch {
  public:
-  EtcdWatch(std::shared_ptr<WatchStream> stream, std::uint64_t cluster_id)
-      : stream_(std::move(stream)), cluster_id_(cluster_id) {}
-  ~EtcdWatch() override { stream_->cancel(); }
+  EtcdWatch(std::shared_ptr<WatchStream> stream, std::shared_ptr<Signal> arrived,
+            std::uint64_t cluster_id)
+      : stream_(std::move(stream)), arrived_(std::move(arrived)), cluster_id_(cluster_id) {}
+  ~EtcdWatch() override {
+    stream_->detach();
+    stream_->cancel();
+  }
 
   // Waits until the store has confirmed.
   asio::awaitable<Result<void>> confirm() {
@@ -194,12 +210,12 @@ class EtcdWatch final : public Watch {
   void cancel() override {
     if (!ended_) ended_ = Error{Code::kCancelled, "the watch was cancelled"};
     stream_->cancel();
-    stream_->arrived().notify_all();
+    arrived_->notify_all();
   }
   void time_out() {
     if (!ended_) ended_ = Error{Code::kDeadlineExceeded, "the store did not confirm the watch"};
     stream_->cancel();
-    stream_->arrived().notify_all();
+    arrived_->notify_all();
   }
 
  private:
@@ -225,13 +241,14 @@ class EtcdWatch final : public Watch {
         if (status->ok()) error.what = "the store ended the stream";
         co_return end(std::move(error));
       }
-      if (auto woken = co_await stream_->arrived().wait(); !woken)
+      if (auto woken = co_await arrived_->wait(); !woken)
         co_return std::unexpected(std::move(woken).error());
     }
     co_return std::unexpected(*ended_);
   }
 
   std::shared_ptr<WatchStream> stream_;
+  std::shared_ptr<Signal> arrived_;
   std::uint64_t cluster_id_;
   std::optional<Error> ended_;
 };
@@ -256,8 +273,9 @@ asio::awaitable<Result<std::unique_ptr<Watch>>> open_etcd_watch(
   create.set_range_end(request.range_end);
   create.set_start_revision(request.start_revision);
   create.set_fragment(true);
-  auto stream = std::make_shared<WatchStream>(std::move(endpoint), executor);
-  auto watch = std::make_unique<EtcdWatch>(stream, request.cluster_id);
+  auto arrived = std::make_shared<Signal>(executor);
+  auto stream = std::make_shared<WatchStream>(std::move(endpoint), executor, arrived);
+  auto watch = std::make_unique<EtcdWatch>(stream, arrived, request.cluster_id);
   stream->start(std::move(message));
   Waiting waiting(*watch);
   asio::steady_timer timer(executor, timeout);

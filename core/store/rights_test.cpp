@@ -1,0 +1,132 @@
+// The table of rights, row by row.
+#include "core/store/rights.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+namespace tombolo {
+namespace {
+
+const StoreOwner kOwner{"fleet", "east"};
+
+Peer peer(const std::string& tail) {
+  return {{"spiffe://fleet/cluster/" + tail}, "somebody"};
+}
+
+TEST_CASE("rights by role, cluster and key") {
+  struct Case {
+    std::string name;
+    Peer peer;
+    Access access;
+    std::string key;
+    std::string end;
+    bool allowed;
+  };
+  const std::string all("\0", 1);
+  auto [name, who, access, key, end, allowed] = GENERATE_REF(values<Case>({
+      {"own controller, all", peer("east/controller"), Access::kWrite, all, all, true},
+      {"own operator, all", peer("east/operator/ann"), Access::kWrite, all, all, true},
+      {"own node reads all", peer("east/node/n1"), Access::kRead, all, all, true},
+      {"own node record", peer("east/node/n1"), Access::kWrite, "cilium/state/nodes/v1/east/n1", "",
+       true},
+      {"another node's record", peer("east/node/n1"), Access::kWrite,
+       "cilium/state/nodes/v1/east/n10", "", false},
+      {"a range from its record", peer("east/node/n1"), Access::kWrite,
+       "cilium/state/nodes/v1/east/n1", "cilium/state/nodes/v1/east/n2", false},
+      {"own addresses", peer("east/node/n1"), Access::kWrite, "cilium/state/ip/v1/default/10.0.0.1",
+       "", true},
+      {"own leases", peer("east/node/n1"), Access::kWrite, "tombolo/v1/leases/n1/a", "", true},
+      {"own leases as a range", peer("east/node/n1"), Access::kWrite, "tombolo/v1/leases/n1/",
+       "tombolo/v1/leases/n10", true},
+      {"leases beyond its own", peer("east/node/n1"), Access::kWrite, "tombolo/v1/leases/n1/",
+       "tombolo/v1/leases/n2", false},
+      {"another node's leases", peer("east/node/n1"), Access::kWrite, "tombolo/v1/leases/n2/a", "",
+       false},
+      {"policies", peer("east/node/n1"), Access::kWrite, "tombolo/v1/policies/a", "", false},
+      {"remote reads state", peer("west/controller"), Access::kRead, "cilium/state/services/v1/",
+       "cilium/state/services/v10", true},
+      {"remote reads all state", peer("west/controller"), Access::kRead, "cilium/state/",
+       "cilium/state0", true},
+      {"remote reads the heartbeat", peer("west/controller"), Access::kRead, "cilium/.heartbeat",
+       "", true},
+      {"remote reads the plan", peer("west/controller"), Access::kRead, "tombolo/v1/plan/",
+       "tombolo/v1/plan0", true},
+      {"remote reads the fleet", peer("west/controller"), Access::kRead, "tombolo/v1/fleet/x", "",
+       true},
+      {"remote reads its own cache here", peer("west/controller"), Access::kRead, "cilium/cache/",
+       "cilium/cache0", false},
+      {"remote reads policies", peer("west/controller"), Access::kRead, "tombolo/v1/policies/",
+       "tombolo/v1/policies0", false},
+      {"remote reads all", peer("west/controller"), Access::kRead, all, all, false},
+      {"remote reads from state to the end", peer("west/controller"), Access::kRead,
+       "cilium/state/", all, false},
+      {"remote reads past state", peer("west/controller"), Access::kRead, "cilium/state/",
+       "cilium/state1", false},
+      {"remote reads an inverted range", peer("west/controller"), Access::kRead, "cilium/stat",
+       "cilium/state0", false},
+      {"remote writes state", peer("west/controller"), Access::kWrite, "cilium/state/x", "", false},
+      {"remote node reads", peer("west/node/n1"), Access::kRead, "cilium/state/x", "", false},
+      {"remote operator reads", peer("west/operator/bob"), Access::kRead, "cilium/state/x", "",
+       false},
+      {"another fleet",
+       {{"spiffe://other/cluster/east/controller"}, ""},
+       Access::kRead,
+       "cilium/state/x",
+       "",
+       false},
+      {"no URI", {{}, "east/controller"}, Access::kRead, "cilium/state/x", "", false},
+      {"another kind of URI",
+       {{"https://fleet/cluster/east/controller"}, ""},
+       Access::kRead,
+       "a",
+       "",
+       false},
+      {"one of two names may",
+       {{"https://x", "spiffe://fleet/cluster/east/controller"}, ""},
+       Access::kWrite,
+       "a",
+       "",
+       true},
+  }));
+  INFO(name);
+  Result<void> result = authorize(kOwner, who, access, key, end);
+  REQUIRE(result.has_value() == allowed);
+  if (!allowed)
+    REQUIRE((result.error().code == Code::kPermissionDenied ||
+             result.error().code == Code::kUnauthenticated));
+}
+
+TEST_CASE("a refusal says who wanted what") {
+  auto refused =
+      authorize(kOwner, peer("west/controller"), Access::kWrite, std::string_view("a\0b", 3), "");
+  REQUIRE(refused.error().what == "spiffe://fleet/cluster/west/controller may not write 'a\\x00b'");
+}
+
+TEST_CASE("names") {
+  struct Case {
+    std::string name;
+    std::string uri;
+    bool valid;
+  };
+  auto [name, uri, valid] = GENERATE(values<Case>({
+      {"controller", "spiffe://f/cluster/c/controller", true},
+      {"node", "spiffe://f/cluster/c/node/n", true},
+      {"operator", "spiffe://f/cluster/c/operator/o", true},
+      {"node without name", "spiffe://f/cluster/c/node", false},
+      {"node with an empty name", "spiffe://f/cluster/c/node/", false},
+      {"controller with a name", "spiffe://f/cluster/c/controller/x", false},
+      {"too long", "spiffe://f/cluster/c/node/n/x", false},
+      {"other role", "spiffe://f/cluster/c/admin/n", false},
+      {"no cluster", "spiffe://f/c/controller", false},
+      {"no fleet", "spiffe:///cluster/c/controller", false},
+      {"other scheme", "https://f/cluster/c/controller", false},
+      {"nothing", "", false},
+  }));
+  INFO(name);
+  auto parsed = parse_spiffe(uri);
+  REQUIRE(parsed.has_value() == valid);
+  if (valid) REQUIRE(to_string(*parsed) == uri);
+}
+
+}  // namespace
+}  // namespace tombolo
