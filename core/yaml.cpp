@@ -2,6 +2,7 @@
 // become errors.
 #include "core/yaml.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <cerrno>
@@ -121,6 +122,52 @@ Result<void> refuse_deep_nesting(std::string_view text, const std::string& name,
   return {};
 }
 
+// Counts what a stream holds without keeping it, and throws at the limit. yaml-cpp 0.7 answers some
+// malformed text (a comma where a document begins) with empty documents without end; LoadAll would
+// take all memory.
+class EventCounter : public YAML::EventHandler {
+ public:
+  explicit EventCounter(std::size_t limit) : limit_(limit) {}
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { count(mark); }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { count(mark); }
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                const std::string&) override {
+    count(mark);
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    count(mark);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
+    count(mark);
+  }
+  void OnMapEnd() override {}
+
+ private:
+  void count(const YAML::Mark& mark) {
+    if (++events_ > limit_) throw YAML::ParserException(mark, "too many values");
+  }
+
+  std::size_t limit_;
+  std::size_t events_ = 0;
+};
+
+// Throws what yaml-cpp throws.
+Result<void> refuse_endless_stream(const std::string& text, const std::string& name,
+                                   YamlLimits limits) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  EventCounter counter(2 * limits.values);  // keys count too
+  for (std::size_t documents = 0; parser.HandleNextDocument(counter);)
+    if (++documents > limits.documents)
+      return fail(Code::kInvalidArgument, "{}: more than {} documents", name, limits.documents);
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<YamlDocument>> parse_yaml(std::string_view text, std::string name,
@@ -131,9 +178,9 @@ Result<std::vector<YamlDocument>> parse_yaml(std::string_view text, std::string 
   TRY_OK(refuse_deep_nesting(text, name, limits.depth));
   std::vector<YamlDocument> documents;
   try {
-    for (const YAML::Node& node : YAML::LoadAll(std::string(text))) {
-      if (documents.size() >= limits.documents)
-        return fail(Code::kInvalidArgument, "{}: more than {} documents", name, limits.documents);
+    const std::string owned(text);
+    TRY_OK(refuse_endless_stream(owned, name, limits));
+    for (const YAML::Node& node : YAML::LoadAll(owned)) {
       YamlDocument document;
       document.place.name = name;
       Converter converter(document.place, limits);

@@ -59,6 +59,19 @@ TEST_CASE("an alias bomb ends at the limit of values") {
   REQUIRE(documents.error().what.find("too many values") != std::string::npos);
 }
 
+TEST_CASE("a stream without end is refused") {
+  auto documents = parse_yaml("\n,    pods: 110\n", "m.yaml");
+  REQUIRE_FALSE(documents.has_value());
+  REQUIRE(documents.error().what == "m.yaml: more than 10000 documents");
+  YamlLimits limits;
+  limits.documents = 2;
+  REQUIRE(parse_yaml("a: 1\n---\nb: 1\n", "m", limits).has_value());
+  REQUIRE_FALSE(parse_yaml("a: 1\n---\nb: 1\n---\nc: 1\n", "m", limits).has_value());
+  limits.values = 2;
+  REQUIRE(parse_yaml("[1, 2, 3, 4, 5]", "m", limits).error().what ==
+          "m:1: not valid YAML: too many values");
+}
+
 TEST_CASE("a missing file says so") {
   auto document = read_yaml_file("/nonexistent/fleet.yaml");
   REQUIRE(document.error().code == Code::kNotFound);
