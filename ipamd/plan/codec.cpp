@@ -119,11 +119,11 @@ json::value plan_to_json(const Plan& plan) {
     json::array entry;
     for (Ip ip : cluster.entry) entry.emplace_back(ip.str());
     clusters.push_back(json::object{{"name", cluster.name},
-                                    {"id", cluster.id},
+                                    {"id", std::int64_t{cluster.id}},
                                     {"region", cluster.region},
                                     {"cloud", to_string(cluster.cloud)},
-                                    {"nodes", cluster.nodes},
-                                    {"pods_per_node", cluster.pods_per_node},
+                                    {"nodes", std::int64_t{cluster.nodes}},
+                                    {"pods_per_node", std::int64_t{cluster.pods_per_node}},
                                     {"ranges", std::move(ranges)},
                                     {"entry", std::move(entry)}});
   }

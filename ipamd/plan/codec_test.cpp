@@ -95,7 +95,8 @@ TEST_CASE("differences are told, origins are none") {
               "- reserved 10.9.0.0/16 (office)",
               "+ reserved 10.9.0.0/16 (offices)",
               "~ a nodes: 2 -> 300",
-              "~ a pod IPv4: 10.2.0.0/16, /24 per node -> 10.2.0.0/15, /24 per node",
+              "~ a pod IPv4: 10.2.0.0/16, /24 per node -> 10.2.0.0/15, /24 per node "
+              "(grows in place)",
               "~ a entry: 10.1.0.4 -> 10.1.0.4 10.1.0.5",
               "+ cluster b (id 2, region r)",
               "+ b underlay IPv4: 10.1.0.0/28",

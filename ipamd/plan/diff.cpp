@@ -19,6 +19,15 @@ std::string text_of(const std::vector<Ip>& ips) {
   return text.empty() ? "none" : text;
 }
 
+// Whether addresses that are in use stay valid.
+std::string_view kind_of(const PlannedRange& before, const PlannedRange& after) {
+  if (before.node_prefix_length == after.node_prefix_length) {
+    if (after.prefix.contains(before.prefix)) return "grows in place";
+    if (before.prefix.contains(after.prefix)) return "shrinks in place";
+  }
+  return "moves";
+}
+
 const PlannedRange* same_kind(const std::vector<PlannedRange>& ranges, const PlannedRange& range) {
   for (const PlannedRange& each : ranges)
     if (each.use == range.use && each.prefix.family() == range.prefix.family()) return &each;
@@ -38,7 +47,8 @@ void diff_ranges(Lines& lines, std::string_view whose, const std::vector<Planned
     if (old == nullptr)
       lines.push_back(fmt::format("+ {}: {}", name(range), text_of(range)));
     else if (text_of(*old) != text_of(range))
-      lines.push_back(fmt::format("~ {}: {} -> {}", name(range), text_of(*old), text_of(range)));
+      lines.push_back(fmt::format("~ {}: {} -> {} ({})", name(range), text_of(*old), text_of(range),
+                                  kind_of(*old, range)));
   }
 }
 

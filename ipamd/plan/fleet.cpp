@@ -10,7 +10,7 @@ namespace tombolo {
 namespace {
 
 constexpr std::size_t kMostRegions = 1'000;
-constexpr std::size_t kMostRanges = 10'000;  // roots, and reserved ranges
+constexpr std::size_t kMostRanges = 2'000;  // roots, and reserved ranges
 constexpr std::int64_t kMostClusters = 255;
 
 // The pattern of Cilium's cluster names: ^([a-z0-9][-a-z0-9]*)?[a-z0-9]$, with a limit of length.

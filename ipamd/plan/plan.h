@@ -75,7 +75,7 @@ struct Fleet {
   std::vector<FleetRegion> regions;
   std::vector<FleetRoot> roots;
   std::vector<FleetReserved> reserved;
-  std::uint32_t clusterset_services = 4096;
+  std::uint32_t clusterset_services = 4000;
   std::vector<GivenRange> clusterset_given;
   std::vector<FleetCluster> clusters;
   std::string place;
