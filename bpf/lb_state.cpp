@@ -166,7 +166,7 @@ Result<void> LbState::set_members(std::uint32_t ring_id, const WantedRing& wante
   std::vector<abi::lb_slot> slots;
   slots.reserve(members.size());
   for (std::uint32_t member : members) slots.push_back({ids[member], ring_id});
-  std::uint32_t flags = wanted.maglev ? abi::kRingMaglev : 0U;
+  std::uint32_t flags = wanted.maglev ? std::uint32_t{abi::kRingMaglev} : 0U;
   auto count = static_cast<std::uint32_t>(slots.size());
   std::uint64_t now = maps_.ring(ring_id);
   bool same_word =

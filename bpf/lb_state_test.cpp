@@ -152,7 +152,8 @@ Frontend service(const std::string& name, const std::vector<std::string>& ips,
 // "10.96.0.1 web 10.0.0.1*1 10.0.0.2*1"
 std::vector<std::string> seen(const LbState& state) {
   std::vector<std::string> lines;
-  for (const Entry& entry : state.entries().value()) {
+  auto entries = state.entries().value();
+  for (const Entry& entry : entries) {
     std::string line = fmt::format("{} {}", entry.ip, entry.service);
     for (const EntryBackend& one : entry.backends) line += fmt::format(" {}*{}", one.ip, one.slots);
     lines.push_back(line);

@@ -167,11 +167,12 @@ TEST_CASE("shares follow the weights") {
 TEST_CASE("one unconnected socket stays with its backend, and may use several services") {
   NEED_WORLD();
   Rig rig;
-  Backends udp(kBackends, Protocol::kUdp);
+  std::vector<std::string> servers = kBackends;
+  for (int i = 4; i < 14; ++i) servers.push_back(fmt::format("127.0.0.{}:8080", i));
+  Backends udp(servers, Protocol::kUdp);
   rig.apply(service(Protocol::kUdp));
-  std::vector<std::string> names;
   for (int i = 2; i < 14; ++i) {
-    auto row = service(Protocol::kUdp, {fmt::format("127.0.0.{}:8080", 2 + i % 2)});
+    auto row = service(Protocol::kUdp, {fmt::format("127.0.0.{}:8080", i)});
     row.name = fmt::format("dns{}", i);
     row.cluster_ips = {Ip::v4(0x0a600000U + static_cast<std::uint32_t>(i))};
     row.clusterset_ips.clear();
@@ -191,6 +192,15 @@ TEST_CASE("one unconnected socket stays with its backend, and may use several se
   std::set<std::string> sources{resolver.receive().value().from.str(),
                                 resolver.receive().value().from.str()};
   REQUIRE(sources == std::set<std::string>{"10.96.0.2:80", "10.96.0.3:80"});
+  REQUIRE(rig.stats().peer_forgotten == 0);
+  // More than it can remember: the oldest are forgotten and counted, the rest stays right.
+  for (int i = 2; i < 14; ++i)
+    REQUIRE(resolver.send_to(at(fmt::format("10.96.0.{}:80", i)), "?").has_value());
+  std::set<std::string> right;
+  for (int i = 2; i < 14; ++i) right.insert(resolver.receive().value().from.str());
+  REQUIRE(rig.stats().peer_forgotten == 12 - int{abi::kPeersPerSocket});
+  for (int i = 14 - int{abi::kPeersPerSocket}; i < 14; ++i)
+    REQUIRE(right.contains(fmt::format("10.96.0.{}:80", i)));
 }
 
 TEST_CASE("a socket that goes on without the service sees the backend itself") {
@@ -437,6 +447,42 @@ TEST_CASE("connected UDP sockets of a backend that is gone are closed, others ar
   REQUIRE(fresh.connect(to).has_value());
   REQUIRE(fresh.send("?").has_value());
   REQUIRE(fresh.receive().has_value());
+}
+
+TEST_CASE("from the table to the kernel, with what does not fit in the status") {
+  NEED_WORLD();
+  Rig rig;
+  Backends servers(kBackends, Protocol::kTcp);
+  asio::io_context context;
+  RevisionCounter revisions;
+  Table<Frontend> frontends("frontends", revisions);
+  Table<ReconcileStatus> status("status", revisions);
+  auto writer = frontends.take_writer("test");
+  auto rng = make_seeded_rng(1);
+  TaskGroup tasks(context.get_executor());
+  Reconciler<Frontend> reconciler({.name = "lb"}, frontends, rig.balancer->operations(),
+                                  status.take_writer("reconcilers"), tasks, *rig.clock, *rng,
+                                  Logger());
+  auto row = service(Protocol::kTcp);
+  auto crowd = row;
+  for (std::uint32_t i = 0; i < 5000; ++i) {
+    crowd.backends.push_back(row.backends[0]);
+    crowd.backends.back().ip = Ip::v4(0x0a000000U + i);
+  }
+  writer.upsert(crowd);
+  writer.mark_synced();
+  tasks.spawn("lb", reconciler.run());
+  while (status.find("lb|default/web") == nullptr) context.run_one();
+  REQUIRE(status.find("lb|default/web")->error ==
+          "resource exhausted: 906 backends are left out: a port takes 4096 per address family");
+  writer.upsert(row);
+  while (status.find("lb|") == nullptr || status.find("lb|")->state != ReconcileState::kDone)
+    context.run_one();
+  REQUIRE(status.size() == 1);
+  REQUIRE(ask(Call::kTcp, AF_INET, at("10.96.0.1:80")).has_value());
+  tasks.cancel();
+  context.restart();
+  context.run();
 }
 
 TEST_CASE("the verifier walks at most a tenth more than recorded") {
