@@ -1,0 +1,347 @@
+// The real program against an admin server with fixed answers: outputs, exit codes, and that an
+// error is one line on standard error.
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <fstream>
+
+#include "app/admin/fakes.h"
+#include "core/yaml.h"
+
+namespace tombolo::cli {
+namespace {
+
+using Catch::Generators::values;
+using Catch::Matchers::ContainsSubstring;
+
+struct Outcome {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+// Runs build/…/bin/tombolo with files as its output and `input` as its standard input.
+class Program {
+ public:
+  explicit Program(const admin::TemporaryFolder& folder) : folder_(folder) {}
+
+  Outcome run(std::vector<std::string> arguments, const std::string& input = "") const {
+    std::string out = folder_ / "stdout";
+    std::string err = folder_ / "stderr";
+    std::string in = folder_ / "stdin";
+    std::ofstream(in) << input;
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 0, in.c_str(), O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&files, 1, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    arguments.insert(arguments.begin(), "tombolo");
+    std::vector<char*> argv;
+    for (auto& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    std::vector<std::string> environment{"TOMBOLO_ADDRESS=unix://" + (folder_ / "admin.sock"),
+                                         "PATH=/usr/bin:/bin"};
+    std::vector<char*> envp;
+    for (auto& variable : environment) envp.push_back(variable.data());
+    envp.push_back(nullptr);
+    pid_t child = 0;
+    int error = ::posix_spawn(&child, TOMBOLO_BIN_DIR "/tombolo", &files, nullptr, argv.data(),
+                              envp.data());
+    posix_spawn_file_actions_destroy(&files);
+    REQUIRE(error == 0);
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    return {WEXITSTATUS(status), read_file(out).value(), read_file(err).value()};
+  }
+
+ private:
+  const admin::TemporaryFolder& folder_;
+};
+
+struct Fixture {
+  admin::TemporaryFolder folder;
+  admin::FakeDaemon daemon;
+  Program program{folder};
+
+  Fixture() {
+    admin::ServerOptions options;
+    options.socket = folder / "admin.sock";
+    options.viewer_socket = folder / "viewer.sock";
+    options.audit_file = folder / "audit.log";
+    options.fleet = "islands";
+    options.cluster = "east";
+    REQUIRE(daemon.start(options));
+    std::ofstream(folder / "fleet.yaml") << "fleet: text for the daemon\n";
+  }
+};
+
+std::vector<std::string> words(std::string_view line, const std::string& folder) {
+  std::vector<std::string> result;
+  while (!line.empty()) {
+    std::size_t space = line.find(' ');
+    std::string word(line.substr(0, space));
+    if (std::size_t at = word.find("DIR"); at != std::string::npos) word.replace(at, 4, folder);
+    result.push_back(std::move(word));
+    line.remove_prefix(space == std::string_view::npos ? line.size() : space + 1);
+  }
+  return result;
+}
+
+TEST_CASE("commands and what they print") {
+  struct Case {
+    const char* name;
+    const char* line;
+    const char* out;
+  };
+  auto c = GENERATE(values<Case>({
+      {"status", "status",
+       "Version:     0.1.0\n"
+       "Roles:       agent,controller\n"
+       "Fleet:       islands\n"
+       "Cluster:     east\n"
+       "Cluster id:  1\n"
+       "Node:        east-1\n"
+       "Started:     2026-01-01T00:00:00Z\n"
+       "Uptime (s):  61\n"
+       "Store:       embedded\n"
+       "Revision:    42\n"
+       "Synced:      yes\n"
+       "\n"
+       "tls.crt ends in 10 days\n"
+       "\n"
+       "RECONCILER  OBJECT  STATE  REVISION  ATTEMPTS  ERROR\n"
+       "lb          -       done   42        0         -\n"},
+      {"cluster list", "cluster list",
+       "CLUSTER  ID  STATE               ADDRESS         LAST HEARD            NODES  SERVICES  "
+       "ENDPOINTS  ERROR\n"
+       "east     1   self                -               -                     0      0         0  "
+       "        -\n"
+       "west     2   control_plane_away  192.0.2.2:2379  2026-01-01T00:00:00Z  0      0         0  "
+       "        no answer for 12 s\n"},
+      {"wait", "wait --synced --for 5", "Revision:  42\n"},
+      {"plan show", "plan show",
+       "Store revision:  7\n"
+       "\n"
+       "CLUSTER  REGION  USE  FAMILY  CIDR         SIZE  PER-NODE  ORIGIN\n"
+       "east     -       pod  -       10.1.0.0/16  -     24        -\n"
+       "\n"
+       "nothing overlaps\n"},
+      {"plan apply", "plan apply -f DIR/fleet.yaml --reason grow",
+       "Store revision:  8\n\nnothing to change: this plan is in force\n"},
+      {"plan routes", "plan routes --commands", "ip route replace 10.1.0.0/16 via 192.0.2.1\n"},
+      {"pool list", "pool list --node east-2",
+       "POOL  CLUSTER  NODE    USE  CIDR         SIZE  USED  FREE\n"
+       "pod   east     east-2  -    10.1.1.0/24  254   3     251\n"},
+      {"ip list", "ip list -n default",
+       "IP        NAMESPACE  POD    NODE    INTERFACE  STATE   SINCE\n"
+       "10.1.1.5  default    web-0  east-1  -          in use  -\n"},
+      {"ip explain", "ip explain 10.1.1.5",
+       "Address:  10.1.1.5\n"
+       "Is:       pod default/web-0 of east\n"
+       "\n"
+       "WHAT   FINDING                     SOURCE\n"
+       "block  10.1.1.0/24 of node east-1  node_blocks\n"},
+      {"endpoint list", "endpoint list --service rebel-base",
+       "NAMESPACE  POD    CLUSTER  NODE    IPS       IDENTITY  STATE  SERVICES\n"
+       "default    web-0  east     east-1  10.1.1.5  -         ready  -\n"},
+      {"an empty list", "service list -n empty", "no services\n"},
+      {"cluster leave", "cluster leave west", ""},
+      {"cluster grant", "cluster grant west", "bundle for west\n"},
+      {"yaml after the command", "wait -o yaml", "revision: 42\nreconcilers: []\n"},
+      {"json before the command", "-o json ip explain 10.1.1.5",
+       "{\n"
+       "  \"ip\": \"10.1.1.5\",\n"
+       "  \"verdict\": \"pod default/web-0 of east\",\n"
+       "  \"findings\": [\n"
+       "    {\n"
+       "      \"subject\": \"block\",\n"
+       "      \"text\": \"10.1.1.0/24 of node east-1\",\n"
+       "      \"source\": \"node_blocks\"\n"
+       "    }\n"
+       "  ]\n"
+       "}\n"},
+      {"version", "version", "tombolo:  0.1.0\n"},
+  }));
+  INFO(c.name);
+  Fixture f;
+  Outcome outcome = f.program.run(words(c.line, f.folder / ""));
+  REQUIRE(outcome.err == "");
+  REQUIRE(outcome.out == c.out);
+  REQUIRE(outcome.code == 0);
+}
+
+TEST_CASE("service explain and import") {
+  Fixture f;
+  Outcome explained = f.program.run({"service", "explain", "default/rebel-base"});
+  REQUIRE(explained.code == 0);
+  REQUIRE_THAT(explained.out, ContainsSubstring("Cluster addresses:  10.96.0.10,fd00:96::10\n"));
+  REQUIRE_THAT(explained.out, ContainsSubstring("west does not share the service\n"));
+  REQUIRE_THAT(explained.out, ContainsSubstring("affinity  none   east     this cluster's own"));
+  REQUIRE(f.program.run({"service", "explain", "missing/x"}).code == 3);
+  REQUIRE(f.program.run({"service", "explain", "x", "-n", "missing"}).code == 3);
+  REQUIRE(f.program.run({"service", "import", "default/rebel-base"}).code == 0);
+  REQUIRE(f.program.run({"service", "import", "default/rebel-base", "--remove"}).out == "");
+  Outcome audit = f.program.run({"audit", "list", "-o", "json"});
+  REQUIRE_THAT(audit.out, ContainsSubstring("\"request\": \"name_space=default name=rebel-base "
+                                            "remove=true\""));
+}
+
+TEST_CASE("failures: exit code and one line") {
+  struct Case {
+    const char* name;
+    const char* line;
+    int code;
+    const char* err;
+  };
+  auto c = GENERATE(values<Case>({
+      {"no command", "", 2, "tombolo: A subcommand is required; see tombolo --help\n"},
+      {"unknown command", "frobnicate", 2,
+       "tombolo: \"frobnicate\" is not a command; see tombolo --help\n"},
+      {"unknown command of a group", "cluster destroy west", 2,
+       "tombolo: \"destroy\" is not a command; see tombolo cluster --help\n"},
+      {"missing argument", "cluster leave", 2,
+       "tombolo: CLUSTER is required; see tombolo cluster leave --help\n"},
+      {"unknown option", "status --colour", 2,
+       "tombolo: The following argument was not expected: --colour; see tombolo status --help\n"},
+      {"unknown format", "status -o xml", 2,
+       "tombolo: --output: xml not in {table,json,yaml}; see tombolo status --help\n"},
+      {"not found", "cluster leave missing", 3, "tombolo: not found: no cluster missing\n"},
+      {"denied", "--address DIR/viewer.sock cluster leave west", 4,
+       "tombolo: permission denied: viewer-socket is a viewer; ClusterApi/Leave needs an admin\n"},
+      {"no daemon", "--address unix:///nonexistent/a.sock status", 5,
+       "tombolo: unavailable: /nonexistent/a.sock: No such file or directory; is tombolod running? "
+       "(--address or TOMBOLO_ADDRESS)\n"},
+      {"TCP without TLS", "--address 127.0.0.1:1 status", 1,
+       "tombolo: invalid argument: 127.0.0.1:1 is reached over TLS: --cert, --key and --ca are "
+       "needed\n"},
+      {"too late", "wait --revision 999", 6, "lb is at revision 42, not yet at 999\n"},
+      {"no file", "plan show -f /nonexistent/fleet.yaml", 3,
+       "tombolo: not found: /nonexistent/fleet.yaml: cannot be opened (No such file or "
+       "directory)\n"},
+      {"a fleet file that is none", "plan show -f DIR/fleet.yaml", 1, "fleet.yaml:1:"},
+      {"a grant that is none", "cluster join DIR/fleet.yaml", 1, "fleet.yaml: not valid JSON"},
+  }));
+  INFO(c.name);
+  Fixture f;
+  Outcome outcome = f.program.run(words(c.line, f.folder / ""));
+  REQUIRE(outcome.out == "");
+  REQUIRE_THAT(outcome.err, ContainsSubstring(c.err));
+  REQUIRE(outcome.code == c.code);
+  REQUIRE(outcome.err.find('\n') == outcome.err.size() - 1);
+}
+
+TEST_CASE("every command has help with an example") {
+  struct Case {
+    const char* line;
+  };
+  auto c = GENERATE(values<Case>({{"status"},          {"wait"},          {"audit list"},
+                                  {"plan show"},       {"plan apply"},    {"plan routes"},
+                                  {"cluster list"},    {"cluster grant"}, {"cluster join"},
+                                  {"cluster leave"},   {"pool list"},     {"ip list"},
+                                  {"ip explain"},      {"service list"},  {"service explain"},
+                                  {"service import"},  {"endpoint list"}, {"pki init"},
+                                  {"pki issue"},       {"pki renew"},     {"pki show"},
+                                  {"completion bash"}, {"version"}}));
+  INFO(c.line);
+  admin::TemporaryFolder folder;
+  auto arguments = words(c.line, "");
+  arguments.emplace_back("--help");
+  Outcome help = Program(folder).run(arguments);
+  REQUIRE(help.code == 0);
+  REQUIRE_THAT(help.out, ContainsSubstring(fmt::format("Usage: tombolo {}", c.line)));
+  REQUIRE_THAT(help.out, ContainsSubstring(fmt::format("Examples:\n  tombolo {}", c.line)));
+}
+
+TEST_CASE("authorities, certificates and grants without a daemon") {
+  admin::TemporaryFolder folder;
+  Program program(folder);
+  std::string ca = folder / "pki";
+  REQUIRE(program.run({"pki", "init", "--fleet", "islands", "--dir", ca}).code == 0);
+  Outcome again = program.run({"pki", "init", "--fleet", "islands", "--dir", ca});
+  REQUIRE(again.code == 1);
+  REQUIRE_THAT(again.err, ContainsSubstring("an authority is never overwritten"));
+
+  Outcome issued = program.run({"pki", "issue", "--dir", ca, "--cluster", "east", "--operator",
+                                "ann", "--role", "admin", "-o", "json"});
+  REQUIRE(issued.code == 0);
+  auto facts = parse_json(issued.out).value();
+  REQUIRE(facts.at("role") == "admin");
+  REQUIRE(facts.at("uris").at(0) == "spiffe://islands/cluster/east/operator/ann");
+  std::string identity = ca + "/issued/east/operator-ann";
+  struct stat file{};
+  REQUIRE(::stat((identity + "/tls.key").c_str(), &file) == 0);
+  REQUIRE((file.st_mode & 07777U) == 0600);
+  REQUIRE(
+      program.run({"pki", "issue", "--dir", ca, "--cluster", "east", "--operator", "ann"}).code ==
+      1);
+  std::string before = read_file(identity + "/tls.crt").value();
+  REQUIRE(program.run({"pki", "renew", "--dir", ca, identity}).code == 0);
+  REQUIRE(read_file(identity + "/tls.crt").value() != before);
+
+  std::string grant = folder / "west.grant";
+  REQUIRE(program
+              .run({"cluster", "grant", "west", "--ca-dir", ca, "--cluster", "east", "--cluster-id",
+                    "1", "--advertise", "192.0.2.1:2379", "--out", grant})
+              .code == 0);
+  REQUIRE(::stat(grant.c_str(), &file) == 0);
+  REQUIRE((file.st_mode & 07777U) == 0600);
+  Fixture west;
+  Outcome joined = west.program.run({"cluster", "join", "-"}, read_file(grant).value());
+  REQUIRE(joined.err == "");
+  REQUIRE(joined.code == 0);
+  REQUIRE_THAT(joined.out, ContainsSubstring("State:    connecting\n"));
+}
+
+TEST_CASE("an operator over TLS") {
+  admin::TemporaryFolder folder;
+  Program program(folder);
+  std::string ca = folder / "pki";
+  REQUIRE(program.run({"pki", "init", "--fleet", "islands", "--dir", ca}).code == 0);
+  for (std::vector<std::string> who : {std::vector<std::string>{"--controller"},
+                                       {"--operator", "ann", "--role", "admin"},
+                                       {"--operator", "bob"}}) {
+    std::vector<std::string> line{"pki",       "issue", "--dir", ca,
+                                  "--cluster", "east",  "--ip",  "127.0.0.1"};
+    line.insert(line.end(), who.begin(), who.end());
+    REQUIRE(program.run(line).code == 0);
+  }
+  auto files = [&](const std::string& who) {
+    std::string at = ca + "/issued/east/" + who;
+    return pki::TlsFiles{at + "/tls.crt", at + "/tls.key", at + "/ca.crt"};
+  };
+  admin::FakeDaemon daemon;
+  admin::ServerOptions options;
+  options.listen = {"127.0.0.1:0"};
+  options.tls = files("controller");
+  options.audit_file = folder / "audit.log";
+  options.fleet = "islands";
+  options.cluster = "east";
+  REQUIRE(daemon.start(options));
+  auto run_as = [&](const std::string& who, std::vector<std::string> line) {
+    auto tls = files(who);
+    line.insert(line.end(),
+                {"--address", fmt::format("127.0.0.1:{}", daemon.server().ports().at(0)), "--cert",
+                 tls.certificate, "--key", tls.key, "--ca", tls.ca});
+    return program.run(line);
+  };
+  REQUIRE(run_as("operator-ann", {"status"}).code == 0);
+  REQUIRE(run_as("operator-ann", {"cluster", "leave", "west"}).code == 0);
+  REQUIRE(run_as("operator-bob", {"status"}).code == 0);
+  Outcome denied = run_as("operator-bob", {"cluster", "leave", "west"});
+  REQUIRE(denied.code == 4);
+  REQUIRE(
+      denied.err ==
+      "tombolo: permission denied: operator/bob is a viewer; ClusterApi/Leave needs an admin\n");
+  REQUIRE(run_as("controller", {"status"}).code == 4);
+}
+
+}  // namespace
+}  // namespace tombolo::cli
