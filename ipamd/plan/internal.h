@@ -24,12 +24,13 @@ struct CloudRules {
 };
 const CloudRules& rules_of(Cloud cloud);
 
-// A range that no cluster may use, and why.
+// A range that no cluster may use, and why. Regions decide rather than clusters: the first cluster
+// that joins in a cloud must not move others.
 struct ForbiddenRange {
   std::string_view cidr;
   std::string_view reason;
-  std::optional<Cloud> only_with;   // applies when a cluster of the fleet is in this cloud
-  std::optional<Cloud> not_if_all;  // does not apply when all clusters are in this cloud
+  std::optional<Cloud> only_with;   // applies when a region of the fleet is in this cloud
+  std::optional<Cloud> not_if_all;  // does not apply when all regions are in this cloud
 };
 struct Forbidden {
   Prefix prefix;

@@ -96,17 +96,13 @@ const CloudRules& rules_of(Cloud cloud) {
 }
 
 std::vector<Forbidden> forbidden_ranges(const Fleet& fleet) {
-  auto in_cloud = [&](const FleetCluster& cluster, Cloud cloud) {
-    const FleetRegion* region = find_region(fleet, cluster.region);
-    return region != nullptr && region->cloud == cloud;
-  };
   std::vector<Forbidden> result;
   for (const ForbiddenRange& range : kForbidden) {
     bool any = false;
-    bool all = !fleet.clusters.empty();
-    for (const FleetCluster& cluster : fleet.clusters) {
-      any = any || !range.only_with || in_cloud(cluster, *range.only_with);
-      all = all && range.not_if_all && in_cloud(cluster, *range.not_if_all);
+    bool all = !fleet.regions.empty();
+    for (const FleetRegion& region : fleet.regions) {
+      any = any || !range.only_with || region.cloud == *range.only_with;
+      all = all && range.not_if_all && region.cloud == *range.not_if_all;
     }
     auto prefix = Prefix::parse(range.cidr);
     ENSURE(prefix.has_value(), "{}", range.cidr);
