@@ -54,8 +54,8 @@ class AdminServer::Impl {
 
   Result<void> listen_on_tcp() {
     for (const auto& address : options_.listen) {
-      TRY(port,
-          serve(new_listener(Listener::kTcp), address, pki::server_credentials(options_.tls)));
+      TRY(port, serve(new_listener(Listener::kTcp), address,
+                      pki::server_credentials(options_.tls, options_.tls_refresh_s)));
       ports_.push_back(port);
     }
     return {};

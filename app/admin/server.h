@@ -26,6 +26,7 @@ struct ServerOptions {
   std::string viewer_socket;        // a path; empty: none
   std::vector<std::string> listen;  // host:port; port 0 takes a free one
   pki::TlsFiles tls;                // for `listen`
+  unsigned tls_refresh_s = 10;      // how soon changed TLS files are used
   std::string fleet;
   std::string cluster;
   std::string audit_file;

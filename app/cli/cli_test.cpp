@@ -222,6 +222,9 @@ TEST_CASE("failures: exit code and one line") {
       {"TCP without TLS", "--address 127.0.0.1:1 status", 1,
        "tombolo: invalid argument: 127.0.0.1:1 is reached over TLS: --cert, --key and --ca are "
        "needed\n"},
+      {"DNS server that is none", "dns query a.b --server x", 1,
+       "tombolo: invalid argument: --server: \"x\" is not address or address:port\n"},
+      {"DNS type that is none", "dns query a.b WHAT --server 127.0.0.1:1", 1, "WHAT"},
       {"too late", "wait --revision 999", 6, "lb is at revision 42, not yet at 999\n"},
       {"no file", "plan show -f /nonexistent/fleet.yaml", 3,
        "tombolo: not found: /nonexistent/fleet.yaml: cannot be opened (No such file or "
@@ -242,14 +245,13 @@ TEST_CASE("every command has help with an example") {
   struct Case {
     const char* line;
   };
-  auto c = GENERATE(values<Case>({{"status"},          {"wait"},          {"audit list"},
-                                  {"plan show"},       {"plan apply"},    {"plan routes"},
-                                  {"cluster list"},    {"cluster grant"}, {"cluster join"},
-                                  {"cluster leave"},   {"pool list"},     {"ip list"},
-                                  {"ip explain"},      {"service list"},  {"service explain"},
-                                  {"service import"},  {"endpoint list"}, {"pki init"},
-                                  {"pki issue"},       {"pki renew"},     {"pki show"},
-                                  {"completion bash"}, {"version"}}));
+  auto c = GENERATE(
+      values<Case>({{"status"},        {"wait"},          {"audit list"},      {"plan show"},
+                    {"plan apply"},    {"plan routes"},   {"cluster list"},    {"cluster grant"},
+                    {"cluster join"},  {"cluster leave"}, {"pool list"},       {"ip list"},
+                    {"ip explain"},    {"service list"},  {"service explain"}, {"service import"},
+                    {"endpoint list"}, {"dns query"},     {"pki init"},        {"pki issue"},
+                    {"pki renew"},     {"pki show"},      {"completion bash"}, {"version"}}));
   INFO(c.line);
   admin::TemporaryFolder folder;
   auto arguments = words(c.line, "");
