@@ -291,7 +291,7 @@ std::string_view to_string(Command command) {
   return "?";
 }
 
-Answer<Call> decode_call(const Environment& environment, const json::value& config) {
+Answer<Call> decode_parsed_call(const Environment& environment, const json::value& config) {
   Call call;
   TRY(command, decode_command(environment.command));
   call.command = command;
@@ -317,7 +317,7 @@ Answer<Call> decode_call(const Environment& environment, std::string_view config
     TRY_OK(decode_environment(environment, call));
     return refuse(kNotDecoded, "stdin: " + parsed.error().what);
   }
-  return decode_call(environment, *parsed);
+  return decode_parsed_call(environment, *parsed);
 }
 
 }  // namespace tombolo::cni

@@ -91,7 +91,7 @@ struct Call {
 // Checks everything that can be checked without the agent. Failures name the variable or the key,
 // as "stdin: prevResult.ips[0].address: …". For VERSION only the command and the JSON are checked.
 Answer<Call> decode_call(const Environment& environment, std::string_view config);
-Answer<Call> decode_call(const Environment& environment, const json::value& config);
+Answer<Call> decode_parsed_call(const Environment& environment, const json::value& config);
 
 // What ADD answers.
 struct Success {

@@ -60,7 +60,7 @@ Answer<Call> decode_request(std::string_view body) {
     into = std::move(*text);
   }
   if (!root["config"].present()) return mismatch("request: config: is required");
-  return decode_call(environment, root["config"].value());
+  return decode_parsed_call(environment, root["config"].value());
 }
 
 std::string encode_reply(const Answer<json::object>& answer, std::string_view cni_version) {

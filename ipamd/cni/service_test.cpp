@@ -1,0 +1,339 @@
+// The service over a kernel in memory and a real lease file: failures at every step leave nothing,
+// a restart finishes or undoes what a crash interrupted, hooks come at their moment.
+#include "ipamd/cni/service.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <filesystem>
+
+#include "ipamd/cni/fake_net.h"
+#include "ipamd/cni/interface.h"
+
+namespace tombolo {
+namespace {
+
+using cni::Answer;
+using cni::Call;
+using cni::Command;
+
+class Folder {
+ public:
+  Folder() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
+  ~Folder() {
+    std::error_code ignored;  // a folder that is gone already is as good
+    std::filesystem::remove_all(path_, ignored);
+  }
+  std::string file(const char* name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_ = "/tmp/tombolo-service-XXXXXX";
+};
+
+// Fails a commit on request; else the real file.
+class Store final : public LeaseStore {
+ public:
+  explicit Store(const std::string& path) : inner_(open_sqlite_lease_store(path).value()) {}
+  bool refuse = false;
+  Result<StoredLeases> load() override { return inner_->load(); }
+  Result<void> commit(const std::vector<LeaseChange>& changes) override {
+    if (refuse) return fail(Code::kResourceExhausted, "disk full");
+    return inner_->commit(changes);
+  }
+
+ private:
+  std::unique_ptr<LeaseStore> inner_;
+};
+
+class RecordingHooks final : public InterfaceHooks {
+ public:
+  std::vector<std::string> events;
+  bool refuse = false;
+  asio::awaitable<Result<void>> before_up(Attachment attachment) override {
+    events.push_back("before_up " + attachment.key());
+    if (refuse) co_return fail(Code::kInternal, "no program");
+    co_return Result<void>{};
+  }
+  asio::awaitable<void> removed(Attachment attachment) override {
+    events.push_back("removed " + attachment.key());
+    co_return;
+  }
+};
+
+// One life of an agent's service.
+class Life {
+ public:
+  Life(const Folder& folder, FakeNet& net, InterfaceHooks& hooks, Store& store,
+       std::vector<std::string> blocks = {"10.7.0.0/29", "fd07::/64"}, bool synced = true)
+      : tasks_(context_.get_executor()), clock_(make_system_clock()) {
+    CniSettings settings;
+    settings.node = "n1";
+    settings.socket_path = folder.file("cni.sock");
+    auto writer = tables_.node_blocks.take_writer("test");
+    for (const auto& block : blocks) writer.upsert({"n1", Prefix::parse(block).value()});
+    writer.upsert({"n2", Prefix::parse("10.9.0.0/24").value()});
+    if (synced) writer.mark_synced();
+    service_.emplace(settings, net, store, tables_.node_blocks,
+                     tables_.attachments.take_writer("cni"), hooks, tasks_, *clock_, Logger());
+    started_ = run(service_->start());
+  }
+  ~Life() {
+    tasks_.cancel();
+    while (tasks_.size() > 0) context_.run_one();
+  }
+  template <class T>
+  T run(asio::awaitable<T> task) {
+    std::optional<T> result;
+    auto body = [](asio::awaitable<T> inner, std::optional<T>& out) -> asio::awaitable<void> {
+      out.emplace(co_await std::move(inner));
+    };
+    asio::co_spawn(context_, body(std::move(task), result), asio::detached);
+    while (!result) context_.run_one();
+    return std::move(*result);
+  }
+  Answer<json::object> call(Command command, const std::string& container,
+                            const std::string& netns = "/run/netns/a") {
+    Call call;
+    call.command = command;
+    call.cni_version = "1.1.0";
+    call.network = "pods";
+    call.container_id = container;
+    call.interface_name = "eth0";
+    call.netns_path = netns;
+    if (command == Command::kCheck) call.previous.emplace();
+    return run(service_->handle(std::move(call)));
+  }
+  int code(Command command, const std::string& container,
+           const std::string& netns = "/run/netns/a") {
+    auto answer = call(command, container, netns);
+    return answer ? 0 : answer.error().code;
+  }
+  CniService& service() { return *service_; }
+  const Result<void>& started() const { return started_; }
+  const Table<Attachment>& attachments() const { return tables_.attachments; }
+  std::size_t in_use() {
+    return service_->book().allocator().pool(kNodePool)->usage(Family::kV4).in_use;
+  }
+
+ private:
+  asio::io_context context_;
+  TaskGroup tasks_;
+  std::unique_ptr<Clock> clock_;
+  AgentTables tables_;
+  std::optional<CniService> service_;
+  Result<void> started_;
+};
+
+TEST_CASE("an ADD that fails at any step leaves nothing behind") {
+  struct Case {
+    std::string name;
+    std::string failing;  // the kernel's operation, "hook" or "disk"
+    int code;
+    std::string message;
+  };
+  auto test = GENERATE(values<Case>({
+      {"no MTU", "uplink_mtu", cni::kTryLater, "internal: broken"},
+      {"no veth", "create_veth eth0", cni::kKernelRefused, "internal: broken"},
+      {"the datapath", "hook", cni::kHookRefused, "internal: no program"},
+      {"the host's end", "set_up host", cni::kKernelRefused, "internal: broken"},
+      {"the pod's end", "set_up eth0", cni::kKernelRefused, "internal: broken"},
+      {"the disk", "disk", cni::kIoFailure, "resource exhausted: disk full"},
+  }));
+  INFO(test.name);
+  Folder folder;
+  FakeNet net;
+  net.namespaces = {"/run/netns/a"};
+  RecordingHooks hooks;
+  Store store(folder.file("leases.db"));
+  Life life(folder, net, hooks, store);
+  REQUIRE(life.started());
+  net.before = [&](const std::string& operation) -> Result<void> {
+    if (operation == test.failing) return fail(Code::kInternal, "broken");
+    return {};
+  };
+  hooks.refuse = test.failing == "hook";
+  store.refuse = test.failing == "disk";
+  auto answer = life.call(Command::kAdd, "a");
+  REQUIRE(!answer);
+  REQUIRE(answer.error().message == test.message);
+  REQUIRE(answer.error().code == test.code);
+  REQUIRE(net.link_count() == 0);
+  REQUIRE(life.in_use() == 0);
+  REQUIRE(life.attachments().size() == 0);
+  if (test.failing == "disk") REQUIRE(life.code(Command::kStatus, "") == cni::kNotAvailable);
+  // Then it works.
+  net.before = [](const std::string&) { return Result<void>{}; };
+  hooks.refuse = false;
+  store.refuse = false;
+  REQUIRE(life.code(Command::kAdd, "a") == 0);
+  REQUIRE(life.code(Command::kStatus, "") == 0);
+  REQUIRE(life.attachments().size() == 1);
+}
+
+TEST_CASE("addresses stay taken while the kernel may still have the interface") {
+  Folder folder;
+  FakeNet net;
+  net.namespaces = {"/run/netns/a"};
+  RecordingHooks hooks;
+  Store store(folder.file("leases.db"));
+  Life life(folder, net, hooks, store);
+  net.before = [&](const std::string& operation) -> Result<void> {
+    if (operation == "set_up eth0" || operation == "delete") return fail(Code::kInternal, "broken");
+    return {};
+  };
+  REQUIRE(life.code(Command::kAdd, "a") == cni::kKernelRefused);
+  REQUIRE(life.in_use() == 1);
+  REQUIRE(life.code(Command::kDel, "a") == cni::kKernelRefused);
+  REQUIRE(life.in_use() == 1);
+  net.before = [](const std::string&) { return Result<void>{}; };
+  // The runtime may try the same ADD again: it gets the same lease.
+  REQUIRE(life.code(Command::kAdd, "a") == 0);
+  REQUIRE(life.in_use() == 1);
+  REQUIRE(life.code(Command::kDel, "a") == 0);
+  REQUIRE(life.in_use() == 0);
+  REQUIRE(net.link_count() == 0);
+}
+
+TEST_CASE("a DEL whose release cannot be written is an error, and frees nothing") {
+  Folder folder;
+  FakeNet net;
+  net.namespaces = {"/run/netns/a"};
+  RecordingHooks hooks;
+  Store store(folder.file("leases.db"));
+  Life life(folder, net, hooks, store);
+  REQUIRE(life.code(Command::kAdd, "a") == 0);
+  store.refuse = true;
+  REQUIRE(life.code(Command::kDel, "a") == cni::kTryLater);
+  REQUIRE(life.in_use() == 1);
+  store.refuse = false;
+  REQUIRE(life.code(Command::kDel, "a") == 0);
+  REQUIRE(life.in_use() == 0);
+}
+
+TEST_CASE("hooks come before the interface is up and after it is gone") {
+  Folder folder;
+  FakeNet net;
+  net.namespaces = {"/run/netns/a"};
+  RecordingHooks hooks;
+  Store store(folder.file("leases.db"));
+  Life life(folder, net, hooks, store);
+  net.before = [&](const std::string& operation) -> Result<void> {
+    hooks.events.push_back(operation);
+    return {};
+  };
+  REQUIRE(life.code(Command::kAdd, "a") == 0);
+  REQUIRE(hooks.events == std::vector<std::string>{"uplink_mtu", "create_veth eth0",
+                                                   "before_up a/eth0", "set_up host",
+                                                   "set_up eth0"});
+  hooks.events.clear();
+  REQUIRE(life.code(Command::kDel, "a") == 0);
+  REQUIRE(hooks.events == std::vector<std::string>{"delete", "removed a/eth0"});
+}
+
+TEST_CASE("a restart finishes what is complete, undoes what is not, and removes orphans") {
+  Folder folder;
+  FakeNet net;
+  net.namespaces = {"/run/netns/a", "/run/netns/b", "/run/netns/c"};
+  RecordingHooks hooks;
+  std::vector<Attachment> rows;
+  {
+    Store store(folder.file("leases.db"));
+    Life life(folder, net, hooks, store);
+    for (const char* name : {"a", "b", "c"})
+      REQUIRE(life.code(Command::kAdd, name, std::string("/run/netns/") + name) == 0);
+    for (const auto& [key, lease] : life.service().book().leases())
+      rows.push_back(lease.attachment);
+  }
+  {
+    // As if the daemon had died before the marks were written.
+    Store store(folder.file("leases.db"));
+    auto stored = store.load().value();
+    REQUIRE(stored.leases.size() == 3);
+    for (Lease lease : stored.leases) {
+      lease.state = LeaseState::kReserved;
+      REQUIRE(store.commit({PutLease{lease}}));
+    }
+  }
+  // b's interface was not complete, c's namespace cannot be looked at.
+  InterfaceSetup bare;
+  bare.name = "eth0";
+  REQUIRE(net.set_up_interface("/run/netns/b", bare));
+  net.add_host_link("tbo0123456789ab");
+  net.add_host_link("tbox");  // not a name that we give
+  int reads = 0;
+  net.before = [&](const std::string& operation) -> Result<void> {
+    // Leases are looked at in the order of their keys: a, b, c; two reads each.
+    if (operation.starts_with("read") && ++reads > 4) return fail(Code::kInternal, "not now");
+    return {};
+  };
+  Store store(folder.file("leases.db"));
+  Life life(folder, net, hooks, store);
+  REQUIRE(life.started());
+  net.before = [](const std::string&) { return Result<void>{}; };
+  const auto& leases = life.service().book().leases();
+  REQUIRE(leases.size() == 2);
+  REQUIRE(leases.at("a/eth0").state == LeaseState::kAttached);
+  REQUIRE(leases.at("c/eth0").state == LeaseState::kReserved);
+  REQUIRE(life.attachments().synced());
+  REQUIRE(life.attachments().size() == 1);
+  REQUIRE(*life.attachments().find("a/eth0") == rows.at(0));
+  REQUIRE(net.link_count() == 5);  // two pairs and tbox
+  // c is asked for again: the same addresses.
+  REQUIRE(life.code(Command::kAdd, "c", "/run/netns/c") == 0);
+  REQUIRE(life.attachments().find("c/eth0")->ips == rows.at(2).ips);
+}
+
+TEST_CASE("without the cluster's store the last blocks hold; with it the new ones") {
+  Folder folder;
+  FakeNet net;
+  net.namespaces = {"/run/netns/a", "/run/netns/b", "/run/netns/c"};
+  RecordingHooks hooks;
+  {
+    Store store(folder.file("leases.db"));
+    Life life(folder, net, hooks, store);
+    REQUIRE(life.code(Command::kAdd, "a") == 0);
+  }
+  {
+    Store store(folder.file("leases.db"));
+    Life life(folder, net, hooks, store, {}, false);
+    REQUIRE(life.code(Command::kStatus, "") == 0);
+    REQUIRE(life.code(Command::kAdd, "b", "/run/netns/b") == 0);
+    REQUIRE(life.attachments().find("b/eth0")->ips.at(0) == Ip::parse("10.7.0.2").value());
+  }
+  Store store(folder.file("leases.db"));
+  Life life(folder, net, hooks, store, {"10.8.0.0/29", "fd08::/64"});
+  REQUIRE(life.code(Command::kAdd, "c", "/run/netns/c") == 0);
+  REQUIRE(life.attachments().find("c/eth0")->ips.at(0) == Ip::parse("10.8.0.1").value());
+  REQUIRE(life.attachments().size() == 3);
+}
+
+TEST_CASE("a node without blocks is not ready") {
+  Folder folder;
+  FakeNet net;
+  RecordingHooks hooks;
+  Store store(folder.file("leases.db"));
+  Life life(folder, net, hooks, store, {});
+  auto status = life.call(Command::kStatus, "");
+  REQUIRE(status.error() == cni::Failure{50, "this node has no block of addresses yet", ""});
+  REQUIRE(life.code(Command::kAdd, "a") == cni::kTryLater);
+  REQUIRE(life.code(Command::kDel, "a") == 0);
+}
+
+TEST_CASE("names and MAC addresses of an interface are stable and differ") {
+  REQUIRE(cni::host_interface_name("tbo", "a/eth0") == cni::host_interface_name("tbo", "a/eth0"));
+  std::set<std::string> names;
+  std::set<std::string> macs;
+  for (int i = 0; i < 5000; ++i) {
+    std::string key = "c" + std::to_string(i) + "/eth0";
+    std::string name = cni::host_interface_name("tbo", key);
+    REQUIRE(name.size() == 15);
+    REQUIRE(names.insert(name).second);
+    REQUIRE(macs.insert(cni::pod_mac(key)).second);
+    REQUIRE(macs.insert(cni::host_mac(key)).second);
+  }
+}
+
+}  // namespace
+}  // namespace tombolo
