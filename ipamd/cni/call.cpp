@@ -197,7 +197,8 @@ Answer<PreviousResult> decode_previous(const Cursor& result, const std::string& 
   Cursor routes = result["routes"];
   if (!routes.is_null()) TRY_OK(or_invalid(routes.expect_array()));
   for (std::size_t i = 0; i < routes.size(); ++i) {
-    Cursor destination = routes.at(i)["dst"];
+    Cursor route = routes.at(i);
+    Cursor destination = route["dst"];
     TRY(text, or_invalid(destination.string()));
     auto prefix = Prefix::parse(text);
     if (!prefix) return refuse(kInvalidConfig, destination.error(prefix.error().what).error().what);

@@ -5,6 +5,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <fstream>
 
 namespace tombolo::cni {
 namespace {
@@ -44,6 +45,19 @@ TEST_CASE("a request arrives as it was sent") {
   REQUIRE(call->pod_name == "cart-0");
   REQUIRE(call->pod_uid == "0-1");
   REQUIRE(!call->previous);
+}
+
+TEST_CASE("the README's configuration is accepted") {
+  std::ifstream file(TOMBOLO_TEST_DATA "/../../ipamd/cni/README.md");
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::size_t begin = text.find("```json\n");
+  REQUIRE(begin != std::string::npos);
+  begin += 8;
+  Environment environment{"ADD", "c1", "/run/netns/x", "eth0", ""};
+  auto call = decode_call(environment, text.substr(begin, text.find("```", begin) - begin));
+  REQUIRE(call);
+  REQUIRE(call->socket == kDefaultSocket);
+  REQUIRE(call->mtu == 0);
 }
 
 TEST_CASE("an earlier result is read: addresses of the interface only") {
