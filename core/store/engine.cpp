@@ -187,10 +187,10 @@ void Engine::expire_leases() {
 void Engine::compact_automatically() {
   MonotonicTime now = clock_.now();
   std::int64_t revision = state_->revision();
-  std::int64_t target = 0;
+  std::int64_t target = state_->compacted();
   if (now >= next_compaction_) {
     next_compaction_ = now + options_.compaction_interval;
-    target = std::min(revision_before_, revision - options_.keep_revisions);
+    target = std::max(target, std::min(revision_before_, revision - options_.keep_revisions));
     revision_before_ = revision;
   }
   if (state_->index().superseded() > options_.max_superseded && !forgetting_)

@@ -162,6 +162,8 @@ Result<void> MemoryStore::check(const std::vector<Operation>& operations) const 
     const auto* erase = std::get_if<Delete>(&operation);
     if (erase == nullptr) continue;
     if (erase->key.empty()) return etcd::kEmptyKey.fail();
+    // A delete "to the end" overlaps with nothing, as in etcd.
+    if (erase->range_end == std::string_view("\0", 1)) continue;
     for (const std::string& key : puts)
       if (in_range(key, erase->key, erase->range_end)) return etcd::kDuplicateKey.fail();
   }

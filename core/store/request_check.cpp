@@ -15,8 +15,10 @@ namespace {
 struct Touched {
   std::set<std::string> puts;
   std::vector<KeyRange> deletes;
+  // A delete "to the end" overlaps with nothing: so it is in etcd, and so its clients find it here.
   bool deletes_key(const std::string& key) const {
-    return std::ranges::any_of(deletes, [&](const KeyRange& range) { return range.contains(key); });
+    return std::ranges::any_of(
+        deletes, [&](const KeyRange& range) { return !range.to_the_end() && range.contains(key); });
   }
 };
 

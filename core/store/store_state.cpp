@@ -94,7 +94,7 @@ Result<void> StoreState::load() {
   TRY(revision, database_->number("revision"));
   TRY(compacted, database_->number("compacted"));
   revision_ = revision.value_or(1);
-  compacted_ = compacted.value_or(0);
+  compacted_ = compacted.value_or(-1);
   TRY(leases, database_->leases());
   for (const LeaseRow& lease : leases) leases_.grant(lease.id, lease.ttl_s, clock_.now());
   TRY_OK(database_->scan([&](const LogRow& row, std::int64_t) {
@@ -148,6 +148,9 @@ Result<void> StoreState::range_at(const pb::RangeRequest& request, std::int64_t 
                   request.min_create_revision() != 0 || request.max_create_revision() != 0;
   bool sorted = request.sort_order() != pb::RangeRequest::NONE ||
                 request.sort_target() != pb::RangeRequest::KEY;
+  // Without an order etcd cuts first and sorts what is left.
+  bool cut_first = request.sort_order() == pb::RangeRequest::NONE &&
+                   (request.sort_target() == pb::RangeRequest::KEY || !filtered);
   auto limit = request.limit() > 0 ? static_cast<std::size_t>(request.limit()) : SIZE_MAX;
   std::vector<Found> found;
   std::int64_t count = 0;
@@ -155,7 +158,7 @@ Result<void> StoreState::range_at(const pb::RangeRequest& request, std::int64_t 
               request.revision() > 0 ? request.revision() : now,
               [&](const std::string& key, const Version& version) {
                 ++count;
-                if (request.count_only() || (!sorted && found.size() > limit)) return;
+                if (request.count_only() || (cut_first && found.size() > limit)) return;
                 if (!filtered || passes(request, version)) found.emplace_back(&key, &version);
               });
   response.set_count(count);

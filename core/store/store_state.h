@@ -104,8 +104,8 @@ class StoreState {
   Result<void> choose(const pb::TxnRequest& request, std::vector<bool>& branches) const;
   Result<bool> holds(const pb::Compare& compare) const;
   Result<void> admit_put(const pb::PutRequest& request) const;
-  Result<void> admit_path(const pb::TxnRequest& request, const std::vector<bool>& branches,
-                          std::size_t& next) const;
+  Result<void> admit_path(const pb::TxnRequest& request, bool puts,
+                          const std::vector<bool>& branches, std::size_t& next) const;
   Result<void> admit_read(const pb::RangeRequest& request) const;
   Result<void> room_for_more() const;
   Result<void> fill_pair(const std::string& key, const Version& version, bool with_value,
@@ -119,7 +119,7 @@ class StoreState {
   KeyIndex index_;
   LeaseTable leases_;
   std::int64_t revision_ = 1;
-  std::int64_t compacted_ = 0;
+  std::int64_t compacted_ = -1;  // never, as etcd says it
   std::uint64_t cluster_id_ = 0;
   std::uint64_t member_id_ = 0;
   mutable bool failed_ = false;

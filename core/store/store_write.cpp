@@ -100,6 +100,9 @@ Result<void> StoreState::admit_put(const pb::PutRequest& request) const {
 Result<void> StoreState::put(const pb::PutRequest& request, pb::PutResponse& response) {
   TRY_OK(check_request(request));
   TRY_OK(room_for_more());
+  // Outside a transaction etcd looks at the lease first.
+  if (request.lease() != 0 && !leases_.contains(request.lease()))
+    return etcd::kLeaseNotFound.fail();
   TRY_OK(admit_put(request));
   Writing writing = start();
   TRY_OK(put_in(writing, request, response));
@@ -193,15 +196,16 @@ Result<void> StoreState::choose(const pb::TxnRequest& request, std::vector<bool>
   return {};
 }
 
-Result<void> StoreState::admit_path(const pb::TxnRequest& request,
+// Puts of the whole path are looked at before reads, as in etcd.
+Result<void> StoreState::admit_path(const pb::TxnRequest& request, bool puts,
                                     const std::vector<bool>& branches, std::size_t& next) const {
   bool succeeded = branches[next++];
   for (const pb::RequestOp& operation : succeeded ? request.success() : request.failure()) {
     if (operation.has_request_txn())
-      TRY_OK(admit_path(operation.request_txn(), branches, next));
-    else if (operation.has_request_put())
+      TRY_OK(admit_path(operation.request_txn(), puts, branches, next));
+    else if (puts && operation.has_request_put())
       TRY_OK(admit_put(operation.request_put()));
-    else if (operation.has_request_range())
+    else if (!puts && operation.has_request_range())
       TRY_OK(admit_read(operation.request_range()));
   }
   return {};
@@ -212,7 +216,9 @@ Result<void> StoreState::txn(const pb::TxnRequest& request, pb::TxnResponse& res
   std::vector<bool> branches;
   TRY_OK(choose(request, branches));
   std::size_t next = 0;
-  TRY_OK(admit_path(request, branches, next));
+  TRY_OK(admit_path(request, true, branches, next));
+  next = 0;
+  TRY_OK(admit_path(request, false, branches, next));
   auto puts = [](const pb::RequestOp& operation) {
     return operation.has_request_put() || operation.has_request_txn();
   };
@@ -252,8 +258,9 @@ Result<void> StoreState::txn_in(Writing& writing, const pb::TxnRequest& request,
       TRY_OK(delete_in(writing, operation.request_delete_range(), erased));
       erased.mutable_header()->set_revision(writing.changes > 0 ? writing.revision : revision_);
     } else {
-      TRY_OK(
-          txn_in(writing, operation.request_txn(), branches, next, *answer.mutable_response_txn()));
+      pb::TxnResponse& nested = *answer.mutable_response_txn();
+      nested.mutable_header();  // there, but empty, as etcd's
+      TRY_OK(txn_in(writing, operation.request_txn(), branches, next, nested));
     }
   }
   return {};
