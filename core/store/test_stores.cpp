@@ -26,6 +26,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// gRPC tells of every refused handshake on standard error; the tests refuse many on purpose.
+[[maybe_unused]] const int kQuiet = ::setenv("GRPC_VERBOSITY", "NONE", 0);
+
 pid_t spawn(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
             const std::filesystem::path& output) {
   std::vector<char*> argv;
