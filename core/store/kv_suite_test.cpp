@@ -1,7 +1,11 @@
 // The semantics of the Kv port, against every engine behind it: the in-memory store, the client
 // with the embedded server, and the client with Debian's etcd.
+#include <grpc/grpc.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <catch2/reporters/catch_reporter_event_listener.hpp>
+#include <catch2/reporters/catch_reporter_registrars.hpp>
 
 #include "core/store/drive.h"
 #include "core/store/etcd_client.h"
@@ -14,11 +18,28 @@ namespace {
 using namespace std::chrono_literals;
 
 // Real stores are started once for all cases; every case works under a prefix of its own.
+struct SharedStores {
+  std::unique_ptr<TestStore> embedded = std::make_unique<EmbeddedStore>();
+  std::unique_ptr<TestStore> etcd = EtcdStore::start();
+};
+std::unique_ptr<SharedStores> shared_stores;
+
 TestStore* shared_store(bool etcd) {
-  static std::unique_ptr<TestStore> embedded = std::make_unique<EmbeddedStore>();
-  static std::unique_ptr<TestStore> real = EtcdStore::start();
-  return etcd ? real.get() : embedded.get();
+  if (shared_stores == nullptr) shared_stores = std::make_unique<SharedStores>();
+  return (etcd ? shared_stores->etcd : shared_stores->embedded).get();
 }
+
+// Ends them before the process does: gRPC takes itself down on a thread of its own.
+class EndOfRun final : public Catch::EventListenerBase {
+ public:
+  using EventListenerBase::EventListenerBase;
+  void testRunEnded(const Catch::TestRunStats&) override {
+    shared_stores.reset();
+    grpc_shutdown_blocking();
+  }
+  void testRunStarting(const Catch::TestRunInfo&) override { grpc_init(); }
+};
+CATCH_REGISTER_LISTENER(EndOfRun)
 
 struct World {
   Drive drive;
