@@ -34,18 +34,16 @@ Rrset address_set(Type type, const std::vector<Ip>& ips, std::uint16_t paired) {
 
 Node finish(const NodeDraft& draft) {
   Node node;
-  if (!draft.ips[0].empty()) node.sets.push_back(address_set(Type::kA, draft.ips[0], draft.paired));
-  if (!draft.ips[1].empty())
-    node.sets.push_back(address_set(Type::kAaaa, draft.ips[1], draft.paired));
+  if (!draft.ips[0].empty()) node.add(address_set(Type::kA, draft.ips[0], draft.paired));
+  if (!draft.ips[1].empty()) node.add(address_set(Type::kAaaa, draft.ips[1], draft.paired));
   if (!draft.srv.empty()) {
     Rrset set{Type::kSrv, 0, 0, {}};
     for (const std::string& rdata : draft.srv) {
       if (set.count == kMaxRecordsOfName) break;
       append_rdata(set, rdata);
     }
-    node.sets.push_back(std::move(set));
+    node.add(std::move(set));
   }
-  node.sets.shrink_to_fit();
   return node;
 }
 
@@ -85,10 +83,10 @@ class Builder {
       return;
     }
     auto records = std::make_shared<ServiceRecords>();
-    records->key = key_;
+    records->key = ServiceKey(key_);
     Rrset set{Type::kCname, 0, 0, {}};
     append_rdata(set, target->lowered().wire());
-    records->apex.sets.push_back(std::move(set));
+    records->apex.add(std::move(set));
     build_.records = std::move(records);
   }
 
@@ -205,7 +203,7 @@ class Builder {
         between.insert(labels.substr(at));
     for (const std::string& labels : between) below_.try_emplace(labels);
     auto records = std::make_shared<ServiceRecords>();
-    records->key = key_;
+    records->key = ServiceKey(key_);
     records->headless = row_.headless;
     records->apex = finish(apex_);
     records->below.reserve(below_.size());
@@ -228,9 +226,14 @@ class Builder {
 }  // namespace
 
 const Rrset* Node::find(Type type) const {
-  for (const Rrset& set : sets)
+  for (const Rrset& set : sets())
     if (set.type == type) return &set;
   return nullptr;
+}
+
+void Node::add(Rrset set) {
+  ENSURE(count_ < kMaxSets);
+  sets_[count_++] = std::move(set);
 }
 
 const Node* ServiceRecords::find_below(std::string_view labels) const {

@@ -3,8 +3,11 @@
 // (clusterset.local). Pure; runs on the control thread, the result is immutable.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,14 +32,39 @@ struct Rrset {
 };
 
 // One name. Without sets it is an empty non-terminal: it exists and has no data (RFC 8020).
-struct Node {
-  std::vector<Rrset> sets;
+class Node {
+ public:
+  // Addresses of both families, and SRV or another one: there are never more.
+  static constexpr std::size_t kMaxSets = 3;
+
   const Rrset* find(Type type) const;
+  std::span<const Rrset> sets() const { return {sets_.data(), count_}; }
+  void add(Rrset set);
+
+ private:
+  // In place, so that an answer needs no further step through memory.
+  std::array<Rrset, kMaxSets> sets_;
+  std::size_t count_ = 0;
+};
+
+// The labels SERVICE, NAMESPACE in wire form, in place for the same reason.
+class ServiceKey {
+ public:
+  ServiceKey() = default;
+  explicit ServiceKey(std::string_view text) : size_(static_cast<std::uint8_t>(text.size())) {
+    ENSURE(text.size() <= text_.size());
+    std::copy(text.begin(), text.end(), text_.begin());
+  }
+  operator std::string_view() const { return {text_.data(), size_}; }
+
+ private:
+  std::uint8_t size_ = 0;
+  std::array<char, 2 * (kMaxLabelSize + 1)> text_;
 };
 
 // A service's name and everything below it.
 struct ServiceRecords {
-  std::string key;  // the labels SERVICE, NAMESPACE in wire form
+  ServiceKey key;
   bool headless = false;
   Node apex;
   // Wire labels in front of the service's name -> node, sorted; empty non-terminals are there too.

@@ -103,7 +103,7 @@ class Answerer {
       return negative(found, name);
     }
     if (found.kind == Found::Kind::kZoneApex) return apex(found, owner);
-    if (query_.type == Type::kAny && !found.node->sets.empty())
+    if (query_.type == Type::kAny && !found.node->sets().empty())
       return writer_.put_hinfo(zones_.ttl_s);
     const Rrset* set = found.node->find(query_.type);
     if (set == nullptr) return negative(found, name);
@@ -185,7 +185,7 @@ class Answerer {
   }
 
   void add_addresses(const Node& node, std::uint16_t owner) {
-    for (const Rrset& set : node.sets)
+    for (const Rrset& set : node.sets())
       if (set.type == Type::kA || set.type == Type::kAaaa)
         writer_.put_set(Section::kAdditional, owner, set, zones_.ttl_s, 0, set.count);
   }

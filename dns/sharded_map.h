@@ -15,7 +15,7 @@
 
 namespace tombolo::dns {
 
-// Value has `std::string key`, which never changes.
+// Value has a `key` that converts to std::string_view and never changes.
 template <class Value>
 class ShardedMap {
   static constexpr std::size_t kShards = 256;
@@ -24,10 +24,16 @@ class ShardedMap {
     std::shared_ptr<const Value> value;
   };
   struct Shard {
-    std::vector<Slot> slots;  // open addressing, a power of two, at most half full
+    std::vector<Slot> slots;  // open addressing, a power of two, at most three quarters full
     std::size_t used = 0;
   };
+  // What a reader needs of a shard, in one place: no step through the Shard.
+  struct View {
+    const Slot* slots = nullptr;
+    std::size_t mask = 0;
+  };
   struct Root {
+    std::array<View, kShards> views;
     std::array<std::shared_ptr<const Shard>, kShards> shards;
     std::size_t size = 0;
   };
@@ -39,10 +45,9 @@ class ShardedMap {
   const Value* find(std::string_view key) const {
     if (!root_) return nullptr;
     std::uint64_t hash = hash_bytes(key);
-    const Shard* shard = root_->shards[shard_of(hash)].get();
-    if (shard == nullptr || shard->slots.empty()) return nullptr;
-    const Slot& slot = shard->slots[position(*shard, hash, key)];
-    return slot.value.get();
+    const View& view = root_->views[shard_of(hash)];
+    if (view.slots == nullptr) return nullptr;
+    return view.slots[position(view.slots, view.mask, hash, key)].value.get();
   }
 
   template <class Visit>
@@ -62,7 +67,7 @@ class ShardedMap {
     void set(std::shared_ptr<const Value> value) {
       std::uint64_t hash = hash_bytes(value->key);
       Shard& shard = writable(hash);
-      if (shard.slots.size() < 2 * (shard.used + 1)) grow(shard);
+      if (3 * shard.slots.size() < 4 * (shard.used + 1)) grow(shard);
       Slot& slot = shard.slots[position(shard, hash, value->key)];
       if (!slot.value) {
         ++shard.used;
@@ -93,8 +98,12 @@ class ShardedMap {
     ShardedMap commit() {
       auto root = std::make_shared<Root>();
       if (base_) *root = *base_;
-      for (std::size_t i = 0; i < kShards; ++i)
-        if (owned_[i]) root->shards[i] = std::move(owned_[i]);
+      for (std::size_t i = 0; i < kShards; ++i) {
+        if (!owned_[i]) continue;
+        const std::vector<Slot>& slots = owned_[i]->slots;
+        root->views[i] = slots.empty() ? View{} : View{slots.data(), slots.size() - 1};
+        root->shards[i] = std::move(owned_[i]);
+      }
       root->size += added_;
       ShardedMap map;
       map.root_ = std::move(root);
@@ -112,7 +121,7 @@ class ShardedMap {
     }
     static void grow(Shard& shard) {
       Shard bigger;
-      bigger.slots.resize(std::bit_ceil(4 * (shard.used + 1)));
+      bigger.slots.resize(std::bit_ceil(2 * (shard.used + 1)));
       bigger.used = shard.used;
       for (Slot& slot : shard.slots)
         if (slot.value)
@@ -127,14 +136,17 @@ class ShardedMap {
 
  private:
   static std::size_t shard_of(std::uint64_t hash) { return hash >> 56; }
-  // Where the key is, or the empty slot where it would be. Ends: at least half the slots are empty.
-  static std::size_t position(const Shard& shard, std::uint64_t hash, std::string_view key) {
-    std::size_t mask = shard.slots.size() - 1;
+  // Where the key is, or the empty slot where it would be. Ends: some slot is always empty.
+  static std::size_t position(const Slot* slots, std::size_t mask, std::uint64_t hash,
+                              std::string_view key) {
     std::size_t at = hash & mask;
-    while (shard.slots[at].value &&
-           (shard.slots[at].hash != hash || shard.slots[at].value->key != key))
+    while (slots[at].value &&
+           (slots[at].hash != hash || std::string_view(slots[at].value->key) != key))
       at = (at + 1) & mask;
     return at;
+  }
+  static std::size_t position(const Shard& shard, std::uint64_t hash, std::string_view key) {
+    return position(shard.slots.data(), shard.slots.size() - 1, hash, key);
   }
 
   std::shared_ptr<const Root> root_;

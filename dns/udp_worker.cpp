@@ -1,7 +1,6 @@
 // See udp_worker.h.
 #include "dns/udp_worker.h"
 
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -131,6 +130,8 @@ UdpWorker::UdpWorker(std::vector<const BoundSocket*> sockets, const SnapshotBox&
 Result<void> UdpWorker::start() {
   wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (wake_.get() < 0) return fail_errno(errno, "eventfd");
+  for (const BoundSocket* socket : sockets_) polled_.push_back({socket->fd.get(), POLLIN, 0});
+  polled_.push_back({wake_.get(), POLLIN, 0});
   thread_ = std::thread([this] { run(); });
   return {};
 }
@@ -163,11 +164,8 @@ void UdpWorker::run() {
 }
 
 void UdpWorker::wait() {
-  std::vector<pollfd> polled;
-  for (const BoundSocket* socket : sockets_) polled.push_back({socket->fd.get(), POLLIN, 0});
-  polled.push_back({wake_.get(), POLLIN, 0});
   int timeout_ms = counters_.dirty() ? static_cast<int>(kFlushEvery.count()) : -1;
-  if (::poll(polled.data(), polled.size(), timeout_ms) < 0)
+  if (::poll(polled_.data(), polled_.size(), timeout_ms) < 0)
     ENSURE(errno == EINTR, "poll: {}", std::strerror(errno));
 }
 

@@ -2,6 +2,8 @@
 // only when every socket is empty. Questions for upstream go to the forwarder's thread.
 #pragma once
 
+#include <poll.h>
+
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -59,6 +61,7 @@ class UdpWorker {
   RequestCounters counters_{"udp"};
   MonotonicTime flushed_{};
   Descriptor wake_;
+  std::vector<pollfd> polled_;  // the sockets, then wake_
   std::atomic<bool> stopping_ = false;
   std::thread thread_;
 };

@@ -9,7 +9,9 @@ namespace {
 Node text_node(std::string_view text) {
   Rrset set{Type::kTxt, 0, 0, {}};
   append_rdata(set, fmt::format("{}{}", static_cast<char>(text.size()), text));
-  return {{std::move(set)}};
+  Node node;
+  node.add(std::move(set));
+  return node;
 }
 
 Node address_node(const std::vector<Ip>& ips) {
@@ -21,8 +23,8 @@ Node address_node(const std::vector<Ip>& ips) {
     ++set.count;
   }
   Node node;
-  if (v4.count > 0) node.sets.push_back(std::move(v4));
-  if (v6.count > 0) node.sets.push_back(std::move(v6));
+  if (v4.count > 0) node.add(std::move(v4));
+  if (v6.count > 0) node.add(std::move(v6));
   return node;
 }
 
@@ -103,7 +105,7 @@ std::vector<std::string> ZoneBuilder::apply(const std::string& key, const Fronte
     bool in_zone = drafts_[i].options.kind == ZoneKind::kCluster ? row->local : row->exported;
     if (in_zone) next.namespace_labels[i] = wire_label(row->name_space);
     ServiceBuild build = build_service(*row, drafts_[i].options);
-    if (build.records) next.service_keys[i] = build.records->key;
+    if (build.records) next.service_keys[i] = std::string_view(build.records->key);
     records[i] = std::move(build.records);
     next.reverse.insert(next.reverse.end(), build.reverse.begin(), build.reverse.end());
     problems.insert(problems.end(), build.problems.begin(), build.problems.end());
@@ -156,8 +158,10 @@ void ZoneBuilder::change_reverse(const std::vector<ReverseRecord>& before,
     Rrset set{Type::kPtr, 0, 0, {}};
     for (const auto& [target, uses] : at->second)
       if (set.count < kMaxPtr) append_rdata(set, target);
-    reverse_editor_->set(
-        std::make_shared<const ReverseEntry>(ReverseEntry{ip.bytes_be(), {{std::move(set)}}}));
+    auto entry = std::make_shared<ReverseEntry>();
+    entry->key = ip.bytes_be();
+    entry->node.add(std::move(set));
+    reverse_editor_->set(std::move(entry));
   }
 }
 

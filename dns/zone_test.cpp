@@ -52,14 +52,14 @@ using Listing = std::map<std::string, std::string>;  // "NAME TYPE" -> sorted da
 void list_node(Listing& out, const std::string& wire, const Node& node) {
   std::string name = Name::from_wire(wire).text();
   out[name];
-  for (const Rrset& set : node.sets) out[name + " " + to_string(set.type)] = set.rdata;
+  for (const Rrset& set : node.sets()) out[name + " " + to_string(set.type)] = set.rdata;
 }
 
 Listing list(const ZoneSet& set) {
   Listing out;
   for (const Zone& zone : set.zones) {
     zone.services.for_each([&](const ServiceRecords& service) {
-      std::string name = service.key + "\3svc" + zone.name;
+      std::string name = std::string(service.key) + "\3svc" + zone.name;
       list_node(out, name, service.apex);
       for (const auto& [labels, node] : service.below) list_node(out, labels + name, node);
     });
@@ -223,7 +223,7 @@ TEST_CASE("a reverse name leads to a name that leads back") {
   REQUIRE(rc::check("forward-confirmed", [] {
     auto set = build(some_rows());
     set->reverse.for_each([&](const ReverseEntry& entry) {
-      const Rrset& records = entry.node.sets.at(0);
+      const Rrset& records = entry.node.sets()[0];
       std::string_view left = records.rdata;
       for (int i = 0; i < records.count; ++i) {
         std::size_t size = load16_be(reinterpret_cast<const std::uint8_t*>(left.data()));
