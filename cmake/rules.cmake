@@ -14,7 +14,8 @@ target_include_directories(tombolo_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_B
 target_compile_options(tombolo_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wconversion
   -Wshadow -Werror -Wno-missing-field-initializers>)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # g++ 12 warns about code inside its own headers when it inlines them.
+  # g++ 12 warns about code inside its own headers when it inlines them, and takes a coroutine frame's
+  # own operator delete for a mismatch.
   target_compile_options(tombolo_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized
     -Wno-stringop-overflow -Wno-restrict -Wno-dangling-pointer -Wno-array-bounds -Wno-shadow>)
 endif()
