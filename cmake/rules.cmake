@@ -17,7 +17,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 warns about code inside its own headers when it inlines them, and takes a coroutine frame's
   # own operator delete for a mismatch.
   target_compile_options(tombolo_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized
-    -Wno-stringop-overflow -Wno-restrict -Wno-dangling-pointer -Wno-array-bounds -Wno-shadow>)
+    -Wno-stringop-overflow -Wno-restrict -Wno-dangling-pointer -Wno-array-bounds -Wno-shadow
+    -Wno-mismatched-new-delete>)
 endif()
 target_compile_definitions(tombolo_flags INTERFACE BOOST_ASIO_SEPARATE_COMPILATION
   BOOST_ASIO_NO_DEPRECATED SPDLOG_FMT_EXTERNAL SPDLOG_SHARED_LIB SPDLOG_COMPILED_LIB)
