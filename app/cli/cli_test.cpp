@@ -302,6 +302,22 @@ TEST_CASE("authorities, certificates and grants without a daemon") {
   REQUIRE_THAT(joined.out, ContainsSubstring("State:    connecting\n"));
 }
 
+TEST_CASE("the commands of the guide to keys run as they stand") {
+  admin::TemporaryFolder folder;
+  std::string text = read_file(TOMBOLO_TEST_DATA "/../../docs/keys.md").value();
+  std::size_t begin = text.find("```sh\n") + 6;
+  std::ofstream(folder / "guide.sh") << text.substr(begin, text.find("```", begin) - begin);
+  std::string command =
+      fmt::format("cd {} && PATH={}:$PATH bash -eu guide.sh > /dev/null 2> errors", folder / "",
+                  TOMBOLO_BIN_DIR);
+  FILE* shell = ::popen(command.c_str(), "r");
+  REQUIRE(shell != nullptr);
+  int status = ::pclose(shell);
+  INFO(read_file(folder / "errors").value());
+  REQUIRE(status == 0);
+  REQUIRE(std::filesystem::exists(folder / "west.grant"));
+}
+
 TEST_CASE("an operator over TLS") {
   admin::TemporaryFolder folder;
   Program program(folder);

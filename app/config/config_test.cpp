@@ -284,6 +284,27 @@ TEST_CASE("a configuration that is complete already stays as it is") {
   REQUIRE(google::protobuf::util::MessageDifferencer::Equals(config, again));
 }
 
+// The text of each block of a Markdown file that is marked as `language`.
+std::vector<std::string> blocks_of(const std::string& path, const std::string& language) {
+  std::vector<std::string> blocks;
+  std::string text = read_file(path).value();
+  std::string begin = "```" + language + "\n";
+  for (std::size_t at = text.find(begin); at != std::string::npos; at = text.find(begin, at)) {
+    at += begin.size();
+    blocks.push_back(text.substr(at, text.find("```", at) - at));
+  }
+  return blocks;
+}
+
+TEST_CASE("the files of the guide are good") {
+  auto blocks = blocks_of(TOMBOLO_TEST_DATA "/../../docs/configuration.md", "yaml");
+  REQUIRE(blocks.size() == 4);
+  for (const auto& block : blocks) {
+    INFO(block);
+    REQUIRE(error_of(block) == "");
+  }
+}
+
 TEST_CASE("a file that is not there") {
   auto config = load({"/nonexistent/c.yaml", "", {}, "n1"});
   REQUIRE(config.error().code == Code::kNotFound);
