@@ -51,7 +51,8 @@ std::string read_file(const std::filesystem::path& file) {
   return text.str();
 }
 
-// Until the member answers a linearizable read, which needs a leader.
+}  // namespace
+
 bool wait_until_serving(const std::string& address) {
   auto stub =
       etcdserverpb::KV::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
@@ -67,8 +68,6 @@ bool wait_until_serving(const std::string& address) {
   }
   return false;
 }
-
-}  // namespace
 
 TempDir::TempDir() {
   std::string name = "/tmp/tombolo-store-XXXXXX";

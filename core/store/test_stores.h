@@ -30,6 +30,8 @@ class TempDir {
 
 // A port that nobody listens on now.
 int free_port();
+// Until the store there answers a linearizable read; false when it does not within half a minute.
+bool wait_until_serving(const std::string& address);
 // The path of a program, empty when it is not installed.
 std::string find_program(const std::string& name);
 
@@ -91,6 +93,7 @@ class EtcdStore final : public TestStore {
   static std::unique_ptr<EtcdStore> start(int members = 1);
   std::vector<std::string> endpoints() const override;
   void kill_member(std::size_t index) { processes_[index].kill(); }
+  pid_t pid(std::size_t index) const { return processes_[index].pid(); }
 
  private:
   EtcdStore() = default;
