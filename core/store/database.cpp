@@ -115,6 +115,29 @@ class SqliteDatabase final : public Database {
         lock_(std::move(lock)),
         database_(name_, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 5000) {}
 
+  // For reading only.
+  explicit SqliteDatabase(const std::filesystem::path& file)
+      : name_(file.string()), database_(name_, SQLite::OPEN_READONLY, 5000) {}
+
+  Result<void> prepare_reading() {
+    if (database_.execAndGet("PRAGMA application_id").getInt64() != kApplicationId)
+      return fail(Code::kFailedPrecondition, "{} is no store of tombolo", name_);
+    prepare_reads();
+    // One moment for all reads; it begins with the first.
+    database_.exec("BEGIN");
+    return {};
+  }
+
+  void prepare_reads() {
+    value_.emplace(database_, "SELECT value FROM log WHERE id = ?");
+    row_.emplace(database_, "SELECT * FROM log WHERE id = ?");
+    rows_.emplace(database_, "SELECT * FROM log WHERE id >= ? ORDER BY id LIMIT ?");
+    number_.emplace(database_, "SELECT value FROM number WHERE name = ?");
+    page_count_.emplace(database_, "PRAGMA page_count");
+    free_count_.emplace(database_, "PRAGMA freelist_count");
+    page_bytes_ = database_.execAndGet("PRAGMA page_size").getInt64();
+  }
+
   Result<void> prepare() {
     database_.exec("PRAGMA journal_mode = WAL");
     database_.exec("PRAGMA synchronous = FULL");
@@ -123,18 +146,12 @@ class SqliteDatabase final : public Database {
     database_.exec("PRAGMA cache_size = -65536");
     database_.exec("PRAGMA mmap_size = 1073741824");
     TRY_OK(migrate(database_, name_));
+    prepare_reads();
     append_.emplace(database_, "INSERT INTO log VALUES (?,?,?,?,?,?)");
     erase_.emplace(database_, "DELETE FROM log WHERE id = ?");
-    value_.emplace(database_, "SELECT value FROM log WHERE id = ?");
-    row_.emplace(database_, "SELECT * FROM log WHERE id = ?");
-    rows_.emplace(database_, "SELECT * FROM log WHERE id >= ? ORDER BY id LIMIT ?");
-    number_.emplace(database_, "SELECT value FROM number WHERE name = ?");
     set_number_.emplace(database_, "INSERT OR REPLACE INTO number VALUES (?, ?)");
     begin_.emplace(database_, "BEGIN IMMEDIATE");
     commit_.emplace(database_, "COMMIT");
-    page_count_.emplace(database_, "PRAGMA page_count");
-    free_count_.emplace(database_, "PRAGMA freelist_count");
-    page_bytes_ = database_.execAndGet("PRAGMA page_size").getInt64();
     return {};
   }
 
@@ -316,7 +333,7 @@ class SqliteDatabase final : public Database {
   }
 
   std::string name_;
-  FileLock lock_;
+  std::optional<FileLock> lock_;
   SQLite::Database database_;
   std::optional<SQLite::Statement> append_, erase_, value_, row_, rows_, number_, set_number_,
       begin_, commit_, page_count_, free_count_;
@@ -334,13 +351,11 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   });
 }
 
-Result<void> copy_database(const std::filesystem::path& from, const std::filesystem::path& to) {
-  return guarded(from.string(), [&]() -> Result<void> {
-    SQLite::Database source(from.string(), SQLite::OPEN_READONLY, 5000);
-    SQLite::Statement copy(source, "VACUUM INTO ?");
-    copy.bind(1, to.string());
-    copy.exec();
-    return {};
+Result<std::unique_ptr<Database>> Database::open_for_reading(const std::filesystem::path& file) {
+  return guarded(file.string(), [&]() -> Result<std::unique_ptr<Database>> {
+    auto database = std::make_unique<SqliteDatabase>(file);
+    TRY_OK(database->prepare_reading());
+    return database;
   });
 }
 

@@ -1,6 +1,6 @@
 // The file of the embedded store: an append-only log of versions, the leases, and a few numbers, in
 // SQLite (WAL, synchronous=FULL). Schema versions migrate forward; a newer one is refused. One
-// thread uses it; copy_database may run beside it on another.
+// thread uses it; open_for_reading gives another one a view beside it.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +46,9 @@ class Database {
   // Creates the file when there is none. kFailedPrecondition: another process has it open, its
   // schema is newer than this program, or it is some other program's file.
   static Result<std::unique_ptr<Database>> open(const std::filesystem::path& file);
+  // What the file holds now, whatever is written meanwhile; another process or thread may have it
+  // open. Only the reading calls may be used.
+  static Result<std::unique_ptr<Database>> open_for_reading(const std::filesystem::path& file);
   virtual ~Database() = default;
 
   virtual Result<void> begin() = 0;
@@ -76,9 +79,6 @@ class Database {
   virtual std::int64_t used_bytes() = 0;  // without free pages
   virtual Result<void> vacuum() = 0;
 };
-
-// Writes a consistent copy of a store's file that may be in use; `to` must not exist.
-Result<void> copy_database(const std::filesystem::path& from, const std::filesystem::path& to);
 
 // A copy that is to live on as a store of its own (a restored backup) must not be taken for the old
 // one: gives the file another cluster id.

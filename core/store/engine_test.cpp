@@ -338,22 +338,6 @@ TEST_CASE("engine: files of others, of the future, and in use are refused with a
   }
 }
 
-TEST_CASE("engine: a copy is consistent, and a restored one has another cluster id") {
-  World world;
-  Engine& engine = world.open();
-  for (int i = 0; i < 100; ++i) REQUIRE(put(engine, fmt::format("a{}", i), "1"));
-  std::filesystem::path copy = world.dir.path() / "copy.db";
-  REQUIRE(copy_database(world.options.file, copy));
-  REQUIRE(put(engine, "later", "1"));
-  std::uint64_t before = engine.cluster_id();
-  REQUIRE(give_new_cluster_id(copy));
-  world.options.file = copy;
-  Engine& restored = world.open();
-  REQUIRE(restored.cluster_id() != before);
-  REQUIRE(restored.revision() == 101);
-  REQUIRE(range(restored, "a", "b")->count() == 100);
-}
-
 TEST_CASE("engine: a burst shares commits, and each request gets its own answer") {
   World world;
   Engine& engine = world.open();

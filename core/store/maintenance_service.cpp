@@ -8,6 +8,7 @@
 
 #include "core/store/etcd_errors.h"
 #include "core/store/services.h"
+#include "core/store/snapshot.h"
 
 namespace tombolo {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 constexpr std::size_t kSnapshotChunkBytes = 64 * 1024;
 constexpr int kMaxSnapshots = 2;  // at once
 
-// Copies the store beside itself, then sends the copy. The copy has no name while it is sent.
+// Writes a snapshot file beside the store, then sends it. The file has no name while it is sent.
 class SnapshotReactor final : public grpc::ServerWriteReactor<pb::SnapshotResponse> {
  public:
   SnapshotReactor(Engine& engine, std::atomic<int>& running) : engine_(engine), running_(running) {
@@ -39,14 +40,14 @@ class SnapshotReactor final : public grpc::ServerWriteReactor<pb::SnapshotRespon
     static std::atomic<std::uint64_t> serial = 0;
     std::filesystem::path copy = engine_.file();
     copy += fmt::format(".snapshot-{}-{}", ::getpid(), ++serial);
-    Result<void> copied = copy_database(engine_.file(), copy);
-    std::error_code ignored;  // the copy may be absent when copying failed
-    if (copied) {
+    Result<SnapshotFacts> written = write_snapshot(engine_.file(), copy);
+    std::error_code ignored;  // there may be no file when writing failed
+    if (written) {
       file_.open(copy, std::ios::binary);
       left_ = std::filesystem::file_size(copy, ignored);
     }
     std::filesystem::remove(copy, ignored);
-    if (!copied) return Finish(to_status(copied));
+    if (!written) return Finish(to_status(std::unexpected(written.error())));
     if (!file_) return Finish(to_status(fail(Code::kInternal, "cannot read the snapshot")));
     send_next();
   }

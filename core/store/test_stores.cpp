@@ -180,6 +180,14 @@ std::vector<std::string> EmbeddedStore::endpoints() const {
 }
 
 std::unique_ptr<EtcdStore> EtcdStore::start(int members) {
+  return start(members, "");
+}
+
+std::unique_ptr<EtcdStore> EtcdStore::start_from(const std::filesystem::path& snapshot) {
+  return find_program("etcdctl").empty() ? nullptr : start(1, snapshot);
+}
+
+std::unique_ptr<EtcdStore> EtcdStore::start(int members, const std::filesystem::path& snapshot) {
   std::string program = find_program("etcd");
   if (program.empty()) return nullptr;
   std::unique_ptr<EtcdStore> store(new EtcdStore());
@@ -189,6 +197,15 @@ std::unique_ptr<EtcdStore> EtcdStore::start(int members) {
     store->ports_.push_back(free_port());
     peers.push_back(fmt::format("http://127.0.0.1:{}", free_port()));
     cluster += fmt::format("{}m{}={}", i == 0 ? "" : ",", i, peers.back());
+  }
+  if (!snapshot.empty()) {
+    Ran restored =
+        run_program({"etcdctl", "snapshot", "restore", snapshot.string(), "--name", "m0",
+                     "--data-dir", (store->dir_.path() / "m0").string(), "--initial-cluster",
+                     cluster, "--initial-cluster-token", store->dir_.path().string(),
+                     "--initial-advertise-peer-urls", peers[0]},
+                    {"ETCDCTL_API=3"});
+    if (restored.status != 0) throw std::runtime_error("etcdctl restore: " + restored.output);
   }
   for (int i = 0; i < members; ++i) {
     auto index = static_cast<std::size_t>(i);

@@ -91,12 +91,15 @@ class EmbeddedStore final : public TestStore {
 class EtcdStore final : public TestStore {
  public:
   static std::unique_ptr<EtcdStore> start(int members = 1);
+  // One member, from a snapshot by `etcdctl snapshot restore`; null without etcd or etcdctl.
+  static std::unique_ptr<EtcdStore> start_from(const std::filesystem::path& snapshot);
   std::vector<std::string> endpoints() const override;
   void kill_member(std::size_t index) { processes_[index].kill(); }
   pid_t pid(std::size_t index) const { return processes_[index].pid(); }
 
  private:
   EtcdStore() = default;
+  static std::unique_ptr<EtcdStore> start(int members, const std::filesystem::path& snapshot);
   TempDir dir_;
   std::vector<int> ports_;
   std::vector<Process> processes_;
