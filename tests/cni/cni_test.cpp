@@ -49,7 +49,8 @@ int code_of(const PluginRun& run) {
 
 std::vector<Ip> ips_of(const PluginRun& run) {
   std::vector<Ip> ips;
-  for (const auto& entry : parsed(run).at("ips").as_array())
+  json::value result = parsed(run);
+  for (const auto& entry : result.at("ips").as_array())
     ips.push_back(InterfaceAddress::parse(entry.at("address").as_string()).value().ip);
   return ips;
 }
