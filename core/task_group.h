@@ -34,6 +34,9 @@ class Signal {
 class TaskGroup {
  public:
   explicit TaskGroup(asio::any_io_executor executor);
+  // A part of `parent` that can also be ended alone: the parent's cancel() cancels it, the parent's
+  // size() and join() count its tasks. Destroyed before the parent.
+  explicit TaskGroup(TaskGroup& parent);
   // ENSUREs that every task has ended: call cancel() and join() before.
   ~TaskGroup();
   TaskGroup(const TaskGroup&) = delete;
@@ -46,7 +49,7 @@ class TaskGroup {
   void cancel();
   // Returns when no task is left.
   asio::awaitable<void> join();
-  std::size_t size() const { return tasks_.size(); }
+  std::size_t size() const;
   bool cancelled() const { return cancelled_; }
   const asio::any_io_executor& executor() const { return executor_; }
 
@@ -54,8 +57,13 @@ class TaskGroup {
   struct Task {
     std::string name;
     asio::cancellation_signal cancel;
+    bool started = false;
   };
+  void note_end();
+
   asio::any_io_executor executor_;
+  TaskGroup* parent_ = nullptr;
+  std::list<TaskGroup*> children_;
   std::list<std::unique_ptr<Task>> tasks_;
   Signal ended_;
   bool cancelled_ = false;

@@ -56,6 +56,51 @@ TEST_CASE("a signal wakes all; a cancel ends waits and sleeps") {
   REQUIRE(cancelled == 2);
 }
 
+TEST_CASE("a task that is cancelled before its first step never starts") {
+  asio::io_context context;
+  auto clock = make_system_clock();
+  int cancelled = 0;
+  TaskGroup tasks(context.get_executor());
+  tasks.spawn("a", sleep_long(*clock, cancelled));
+  tasks.cancel();
+  context.run();
+  REQUIRE(tasks.size() == 0);
+  REQUIRE(cancelled == 0);
+}
+
+TEST_CASE("a child group ends alone, or with its parent") {
+  asio::io_context context;
+  auto guard = asio::make_work_guard(context);
+  auto clock = make_system_clock();
+  int cancelled = 0;
+  TaskGroup parent(context.get_executor());
+  {
+    TaskGroup child(parent);
+    TaskGroup other(parent);
+    parent.spawn("p", sleep_long(*clock, cancelled));
+    child.spawn("c", sleep_long(*clock, cancelled));
+    other.spawn("o", sleep_long(*clock, cancelled));
+    context.poll();
+    REQUIRE(parent.size() == 3);
+    child.cancel();
+    context.poll();
+    REQUIRE(cancelled == 1);
+    REQUIRE(parent.size() == 2);
+    REQUIRE_FALSE(parent.cancelled());
+    bool joined = false;
+    asio::co_spawn(context, join(parent, joined), asio::detached);
+    context.poll();
+    parent.cancel();
+    guard.reset();
+    context.run();
+    REQUIRE(joined);
+    REQUIRE(cancelled == 3);
+    REQUIRE(other.cancelled());
+  }
+  TaskGroup late(parent);
+  REQUIRE(late.cancelled());
+}
+
 asio::awaitable<void> use_worker(Worker& worker, std::thread::id& ran_on,
                                  std::thread::id& resumed_on, int& sum) {
   std::vector<int> numbers{1, 2, 3};

@@ -1,0 +1,185 @@
+// What survives a restart of the controller, and what its store holds for others.
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "servicesync/cilium/cilium.h"
+#include "servicesync/controller/world_fixture.h"
+
+namespace tombolo::controller {
+namespace {
+
+TEST_CASE("a restart while the other cluster is away changes nothing in the store") {
+  Pair pair;
+  pair.start();
+  for (Cluster* cluster : {&pair.east, &pair.west}) {
+    cluster->life->apply("base.yaml", deployment(1));
+    cluster->life->apply("service.yaml", service(kGlobal));
+  }
+  REQUIRE(pair.east.becomes(kBase, "10.1.0.1 10.2.0.1"));
+  REQUIRE(pair.fleet.drive.until([&] {
+    const Frontend* row = pair.east.life->frontend(kBase);
+    return row->cluster_ips.size() == 1 && row->clusterset_ips.size() == 1 &&
+           pair.east.backends(kBase) != "not yet";
+  }));
+  Frontend before = *pair.east.life->frontend(kBase);
+  std::string key = fmt::format("{}{}", records::kFrontendsPrefix, kBase);
+  std::int64_t revision = (*pair.fleet.drive.run(pair.east.kv.get(key)))->mod_revision;
+
+  Life& life = pair.east.born();
+  life.apply("base.yaml", deployment(1));
+  life.apply("service.yaml", service(kGlobal));
+  life.link("west", 2, pair.west.store, false);
+  life.attach("rebel-base-1", "e1", {ip_of("10.1.0.1")});
+  pair.east.start();
+  REQUIRE(pair.fleet.drive.until([&] {
+    return life.tables.frontends.synced() && life.sync.idle() &&
+           std::ranges::all_of(life.sync.reconcilers(),
+                               [](const ReconcilerView* view) { return view->settled(); });
+  }));
+  REQUIRE(*life.frontend(kBase) == before);
+  REQUIRE((*pair.fleet.drive.run(pair.east.kv.get(key)))->mod_revision == revision);
+  REQUIRE_FALSE(life.tables.remote_clusters.find("west")->connected);
+  // Back, without a hand.
+  life.wires["west"]->set_connected(true);
+  pair.west.life->apply("base.yaml", deployment(0));
+  REQUIRE(pair.east.becomes(kBase, "10.1.0.1"));
+}
+
+TEST_CASE("nothing is derived before every source has been listed") {
+  Pair pair;
+  Cluster& east = pair.east;
+  std::string key = fmt::format("{}{}", records::kFrontendsPrefix, kBase);
+  REQUIRE(pair.fleet.drive.run(east.kv.put({key, "of an earlier life"})));
+  Life& life = east.born();
+  life.apply("base.yaml", deployment(1));
+  life.apply("service.yaml", service(kGlobal));
+  life.set_plan(east.plan());
+  life.sync.start();
+  // The attachments are not synced: every other source is, and has been for many turns.
+  int turns = 0;
+  REQUIRE(pair.fleet.drive.until([&] { return ++turns > 50; }));
+  REQUIRE_FALSE(life.sync.idle());
+  REQUIRE(life.tables.frontends.size() == 0);
+  REQUIRE(east.value(key) == "of an earlier life");
+  life.attach("rebel-base-1", "e1", {ip_of("10.1.0.1")});
+  life.attachments_synced();
+  REQUIRE(east.becomes(kBase, "10.1.0.1"));
+}
+
+TEST_CASE("a bad file at the start keeps what the store has") {
+  Pair pair;
+  Cluster& east = pair.east;
+  std::string key = fmt::format("{}default/other", records::kFrontendsPrefix);
+  REQUIRE(pair.fleet.drive.run(east.kv.put({key, "of an earlier life"})));
+  Life& life = east.born();
+  life.apply("base.yaml", deployment(1));
+  life.apply("service.yaml", service(kGlobal));
+  life.sync.set_objects("bad.yaml", manifests::decode_objects("kind: [", "bad.yaml"));
+  life.attach("rebel-base-1", "e1", {ip_of("10.1.0.1")});
+  east.start();
+  REQUIRE(east.becomes(kBase, "10.1.0.1"));
+  REQUIRE_FALSE(life.tables.frontends.synced());
+  REQUIRE(east.value(key) == "of an earlier life");
+  REQUIRE(east.status("manifests|bad.yaml").starts_with("bad.yaml:1: not valid YAML"));
+  life.apply("bad.yaml", "");
+  REQUIRE(pair.fleet.drive.until([&] { return east.value(key).empty(); }));
+}
+
+TEST_CASE("identities keep their numbers; agents are told of their pods") {
+  Pair pair;
+  Cluster& east = pair.east;
+  const std::string record = "tombolo/v1/workloads/e1/default/rebel-base-1";
+  std::uint32_t number = 0;
+  for (int round = 0; round < 2; ++round) {
+    Life& life = east.born();
+    life.apply("base.yaml", deployment(1));
+    life.attach("rebel-base-1", "e1", {ip_of("10.1.0.1")});
+    life.attach("rebel-base-2", "e1", {ip_of("10.1.0.2")});
+    east.start();
+    REQUIRE(pair.fleet.drive.until([&] {
+      const Workload* one = life.tables.workloads.find("default/rebel-base-1");
+      const Workload* two = life.tables.workloads.find("default/rebel-base-2");
+      return one != nullptr && two != nullptr && one->identity != 0 &&
+             one->identity == two->identity;
+    }));
+    std::uint32_t now = life.tables.workloads.find("default/rebel-base-1")->identity;
+    if (round == 1) REQUIRE(now == number);
+    number = now;
+    REQUIRE(number == 65536 + 256);
+    REQUIRE(east.value(cilium::keys::identity(number)) ==
+            "k8s:io.cilium.k8s.policy.cluster=east;k8s:io.cilium.k8s.policy.serviceaccount="
+            "default;k8s:io.kubernetes.pod.namespace=default;k8s:name=rebel-base;");
+    REQUIRE(pair.fleet.drive.until([&] {
+      auto told = cilium::decode_workload_record(record, east.value(record));
+      return told && told->identity == number;
+    }));
+    REQUIRE(cilium::decode_workload_record(record, east.value(record))->named_ports ==
+            std::vector<NamedPort>{{"http", Protocol::kTcp, 80}});
+    // Moved to another node.
+    life.attach("rebel-base-1", "e2", {ip_of("10.1.1.1")});
+    REQUIRE(pair.fleet.drive.until([&] {
+      return east.value(record).empty() &&
+             !east.value("tombolo/v1/workloads/e2/default/rebel-base-1").empty();
+    }));
+  }
+}
+
+TEST_CASE("what other clusters read: configuration, canaries, heartbeat, records, one lease") {
+  Pair pair;
+  Cluster& east = pair.east;
+  Life& life = east.born();
+  life.apply("base.yaml", deployment(1));
+  life.apply("service.yaml", service(kGlobal));
+  life.attach("rebel-base-1", "e1", {ip_of("10.1.0.1")});
+  east.start();
+  std::vector<std::string> keys{"cilium/.heartbeat", "cilium/cluster-config/east",
+                                "cilium/state/services/v1/east/default/rebel-base",
+                                "cilium/state/serviceexports/v1/east/default/rebel-base"};
+  for (cilium::RecordKind kind : cilium::kRecordKinds)
+    keys.push_back(cilium::keys::synced("east", kind));
+  for (const std::string& key : keys) {
+    INFO(key);
+    REQUIRE(pair.fleet.drive.until([&] { return !east.value(key).empty(); }));
+    REQUIRE((*pair.fleet.drive.run(east.kv.get(key)))->lease != 0);
+  }
+  REQUIRE(east.value("cilium/cluster-config/east") ==
+          R"({"id":1,"capabilities":{"syncedCanaries":true,"maxConnectedClusters":255,)"
+          R"("serviceExportsEnabled":true}})");
+  std::string key = "cilium/state/services/v1/east/default/rebel-base";
+  REQUIRE(pair.fleet.drive.until([&] {
+    auto service = cilium::decode_service(key, kBase, east.value(key), {"east", 1, 8});
+    return service && service->frontends.size() == 1 && service->backends.size() == 1 &&
+           service->extras->clusterset_ips.size() == 1 && service->extras->created_unix_s > 0;
+  }));
+}
+
+TEST_CASE("the manifest folder feeds the same flow") {
+  std::string folder = "/tmp/tombolo-sync-test-XXXXXX";
+  REQUIRE(mkdtemp(folder.data()) != nullptr);
+  {
+    Pair pair;
+    Cluster& east = pair.east;
+    ControllerSettings settings = east.settings();
+    settings.manifests = folder;
+    settings.rescan = 20ms;
+    auto write = [&](const std::string& name, const std::string& text) {
+      std::ofstream(folder + "/." + name) << text;
+      std::filesystem::rename(folder + "/." + name, folder + "/" + name);
+    };
+    write("base.yaml", deployment(1));
+    write("service.yaml", service(kGlobal));
+    east.life = std::make_unique<Life>(pair.fleet, settings, east.store);
+    east.life->attach("rebel-base-1", "e1", {ip_of("10.1.0.1")});
+    east.start();
+    REQUIRE(east.becomes(kBase, "10.1.0.1"));
+    write("base.yaml", deployment(0));
+    REQUIRE(east.becomes(kBase, ""));
+  }
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace tombolo::controller

@@ -1,0 +1,77 @@
+// A service's row: the manifest with the addresses that the store holds for it.
+#include "servicesync/controller/service_stage.h"
+
+#include <algorithm>
+
+namespace tombolo::controller {
+
+ServiceStage::ServiceStage(std::string cluster, const source::Catalog& catalog,
+                           ControllerTables& tables, InnerTables& inner, std::function<void()> wake)
+    : cluster_(std::move(cluster)),
+      catalog_(catalog),
+      tables_(tables),
+      inner_(inner),
+      services_(tables.services.take_writer("service stage")),
+      manifests_(inner.source.services.track(wake)),
+      addresses_(inner.cluster_ips.track(wake)),
+      plan_(tables.plan_blocks.track(wake)) {}
+
+bool ServiceStage::ready() const {
+  return catalog_.listed() && inner_.cluster_ips.synced() && tables_.plan_blocks.synced();
+}
+
+std::size_t ServiceStage::step(std::size_t limit) {
+  due_.merge(manifests_->take());
+  due_.merge(addresses_->take());
+  if (!plan_->take().empty())
+    for (const auto& [key, row] : inner_.source.services.rows()) due_.insert(key);
+  std::size_t done = 0;
+  while (done < limit && !due_.empty()) {
+    derive(due_.extract(due_.begin()).value());
+    ++done;
+  }
+  return done;
+}
+
+// A manifest that names no family means one: IPv4 when the plan has IPv4 services, as the API
+// server would have written it.
+std::vector<Family> ServiceStage::families_of(const Service& service) const {
+  if (!service.families.empty() || service.type == ServiceType::kExternalName)
+    return service.families;
+  bool v4 = false;
+  bool v6 = false;
+  for (const auto& [key, block] : tables_.plan_blocks.rows()) {
+    if (block.row.cluster != cluster_ || block.row.use != BlockUse::kService) continue;
+    v4 = v4 || block.row.prefix.family() == Family::kV4;
+    v6 = v6 || block.row.prefix.family() == Family::kV6;
+  }
+  return {v6 && !v4 ? Family::kV6 : Family::kV4};
+}
+
+void ServiceStage::derive(const std::string& key) {
+  const Service* manifest = inner_.source.services.find(key);
+  if (manifest == nullptr) {
+    services_.erase(key);
+    return;
+  }
+  Service service = *manifest;
+  service.families = families_of(*manifest);
+  service.cluster_ips.clear();
+  if (const AddressRecord* record = inner_.cluster_ips.find(key); record != nullptr) {
+    for (Family family : service.families)
+      for (const Ip& ip : record->ips)
+        if (ip.family() == family) service.cluster_ips.push_back(ip);
+    if (service.created_unix_s == 0) service.created_unix_s = record->created_unix_s;
+  }
+  services_.upsert(std::move(service));
+}
+
+bool ServiceStage::pending() const {
+  return !due_.empty() || manifests_->pending() || addresses_->pending() || plan_->pending();
+}
+
+void ServiceStage::settle() {
+  if (catalog_.complete() && ready()) services_.mark_synced();
+}
+
+}  // namespace tombolo::controller
