@@ -215,6 +215,19 @@ std::string encode(const ServiceExport& exported);
 Result<ServiceExport> decode_service_export(std::string_view key, std::string_view name,
                                             std::string_view value, const Origin& origin);
 
+// ---- what a cluster's agents are told of its pods (tombolo/v1/workloads/NODE/NS/NAME): enough to
+// write the pod's IpRecord
+
+struct WorkloadRecord {
+  std::uint32_t identity = 0;  // 0: none yet
+  std::string service_account;
+  std::vector<NamedPort> named_ports;
+  bool operator==(const WorkloadRecord&) const = default;
+};
+
+std::string encode(const WorkloadRecord& record);
+Result<WorkloadRecord> decode_workload_record(std::string_view key, std::string_view value);
+
 // ---- heartbeat and canaries: an RFC 3339 time
 
 Result<WallTime> decode_time(std::string_view key, std::string_view value);

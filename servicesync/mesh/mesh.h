@@ -46,7 +46,7 @@ struct MeshContext {
   Clock& clock;
   Rng& rng;
   Logger log;
-  asio::any_io_executor executor;
+  TaskGroup& tasks;  // the links' parent
 };
 
 class RemoteLink {

@@ -28,6 +28,7 @@ struct World {
   Table<StoreRecord> canaries{"canaries", revisions};
   std::unique_ptr<Clock> clock = make_system_clock();
   std::unique_ptr<Rng> rng = make_seeded_rng(1);
+  TaskGroup tasks{drive.executor()};
   MeshContext context{own,
                       revisions,
                       rows.take_writer("test"),
@@ -37,7 +38,7 @@ struct World {
                       *clock,
                       *rng,
                       Logger(),
-                      drive.executor()};
+                      tasks};
   std::unique_ptr<RemoteLink> link;
 
   ~World() { stop(); }

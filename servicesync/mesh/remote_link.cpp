@@ -57,7 +57,7 @@ RemoteLink::RemoteLink(RemoteOptions options, std::unique_ptr<Kv> remote, MeshCo
       remote_(std::move(remote)),
       context_(context),
       log_(context.log.with("remote", options_.origin.cluster)),
-      tasks_(context.executor) {
+      tasks_(context.tasks) {
   std::string config_key = cilium::keys::cluster_config(name());
   config_follower_ = std::make_unique<Follower>(
       follow("config", config_key), *remote_, tasks_, context.clock, context.rng, context.log,
