@@ -302,20 +302,49 @@ TEST_CASE("authorities, certificates and grants without a daemon") {
   REQUIRE_THAT(joined.out, ContainsSubstring("State:    connecting\n"));
 }
 
+// What bash makes of `script`; the program is in its PATH.
+std::string bash(const admin::TemporaryFolder& folder, const std::string& script) {
+  std::ofstream(folder / "script.sh") << script;
+  std::string command = fmt::format("cd {} && PATH={}:$PATH bash -eu script.sh > output 2>&1",
+                                    folder / "", TOMBOLO_BIN_DIR);
+  FILE* shell = ::popen(command.c_str(), "r");
+  REQUIRE(shell != nullptr);
+  int status = ::pclose(shell);
+  std::string output = read_file(folder / "output").value();
+  INFO(output);
+  REQUIRE(status == 0);
+  return output;
+}
+
 TEST_CASE("the commands of the guide to keys run as they stand") {
   admin::TemporaryFolder folder;
   std::string text = read_file(TOMBOLO_TEST_DATA "/../../docs/keys.md").value();
   std::size_t begin = text.find("```sh\n") + 6;
-  std::ofstream(folder / "guide.sh") << text.substr(begin, text.find("```", begin) - begin);
-  std::string command =
-      fmt::format("cd {} && PATH={}:$PATH bash -eu guide.sh > /dev/null 2> errors", folder / "",
-                  TOMBOLO_BIN_DIR);
-  FILE* shell = ::popen(command.c_str(), "r");
-  REQUIRE(shell != nullptr);
-  int status = ::pclose(shell);
-  INFO(read_file(folder / "errors").value());
-  REQUIRE(status == 0);
+  bash(folder, text.substr(begin, text.find("```", begin) - begin));
   REQUIRE(std::filesystem::exists(folder / "west.grant"));
+}
+
+TEST_CASE("completion for bash") {
+  struct Case {
+    const char* name;
+    const char* words;
+    const char* completed;
+  };
+  auto c = GENERATE(values<Case>({
+      {"a command", "tombolo cl", "cluster\n"},
+      {"a command of a group", "tombolo cluster g", "grant\n"},
+      {"an option", "tombolo wait --re", "--revision --reconciler\n"},
+      {"behind a global option", "tombolo -o json service e", "explain\n"},
+      {"a format", "tombolo status -o y", "yaml\n"},
+  }));
+  INFO(c.name);
+  admin::TemporaryFolder folder;
+  REQUIRE(bash(folder, fmt::format("source <(tombolo completion bash)\n"
+                                   "COMP_WORDS=({})\n"
+                                   "COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n"
+                                   "_tombolo\n"
+                                   "echo ${{COMPREPLY[@]}}\n",
+                                   c.words)) == c.completed);
 }
 
 TEST_CASE("an operator over TLS") {

@@ -29,6 +29,7 @@ std::string bash_script(const CLI::App& app) {
       "  local path='' word words='' i\n"
       "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
       "    word=${{COMP_WORDS[i]}}\n"
+      "    case ${{COMP_WORDS[i - 1]}} in -*) continue ;; esac\n"
       "    case $word in [a-z]*) path=${{path:+$path }}$word ;; esac\n"
       "  done\n"
       "  case $path in\n"
