@@ -24,6 +24,25 @@ void add(v1::ShowPlanResponse& response, const std::string& cluster, const std::
   row->set_size(size_text(range.prefix));
 }
 
+void add(v1::ShowPlanResponse& response, const PlannedCluster& cluster) {
+  constexpr unsigned kMostNodes = 64;
+  auto* row = response.add_clusters();
+  row->set_name(cluster.name);
+  row->set_id(cluster.id);
+  row->set_region(cluster.region);
+  for (unsigned node = 0; node < std::min(cluster.nodes, kMostNodes); ++node) row->add_nodes();
+  for (Family family : {Family::kV4, Family::kV6}) {
+    const PlannedRange* underlay = find_range(cluster, BlockUse::kUnderlay, family);
+    if (underlay == nullptr) continue;
+    int length = underlay->prefix.length();
+    if (auto gateway = gateway_address(cluster, family))
+      row->add_gateways(InterfaceAddress{*gateway, length}.str());
+    for (int node = 0; node < row->nodes_size(); ++node)
+      if (auto ip = node_address(cluster, family, static_cast<unsigned>(node)))
+        row->mutable_nodes(node)->add_addresses(InterfaceAddress{*ip, length}.str());
+  }
+}
+
 }  // namespace
 
 Result<Fleet> fleet_of(const v1::FleetFile& file) {
@@ -38,6 +57,7 @@ Result<Fleet> fleet_of(const v1::FleetFile& file) {
 
 v1::ShowPlanResponse show_plan(const Plan& plan, const Fleet* fleet, const Plan* previous) {
   v1::ShowPlanResponse response;
+  for (const PlannedCluster& cluster : plan.clusters) add(response, cluster);
   for (const PlannedCluster& cluster : plan.clusters)
     for (const PlannedRange& range : cluster.ranges)
       add(response, cluster.name, cluster.region, range);

@@ -12,7 +12,8 @@
 namespace tombolo::records {
 
 inline constexpr std::string_view kPlanKey = "tombolo/v1/plan/current";
-inline constexpr std::string_view kBlocksPrefix = "tombolo/v1/blocks/";  // NODE/PREFIX
+inline constexpr std::string_view kBlocksPrefix = "tombolo/v1/blocks/";             // NODE/PREFIX
+inline constexpr std::string_view kBlockOwnersPrefix = "tombolo/v1/block-owners/";  // PREFIX: node
 inline constexpr std::string_view kLeasesPrefix = "tombolo/v1/leases/";  // NODE/CONTAINER/INTERFACE
 inline constexpr std::string_view kFrontendsPrefix = "tombolo/v1/frontends/";  // NAMESPACE/NAME
 inline constexpr std::string_view kFleetPrefix = "tombolo/v1/fleet/";          // CLUSTER

@@ -140,6 +140,10 @@ asio::awaitable<Result<std::vector<std::string>>> ControllerSync::forget_unknown
       request.key = std::max(prefix_end(below), page.kvs.front().key + '\0');
     }
   }
+  // Every member is linked and its rows are there: what no row stands for may go.
+  p.mesh.rows.mark_synced();
+  p.configs.mark_synced();
+  p.canaries.mark_synced();
   std::vector<std::string> names(unknown.begin(), unknown.end());
   co_return names;
 }

@@ -1,0 +1,38 @@
+// The agent role: what runs on every node. It follows its own cluster's store and makes the node's
+// kernel and DNS equal to it, serves CNI, and publishes the node's own records.
+//
+//   store --mirrors--> node_blocks, nodes, frontends --reconcilers--> routes, eBPF maps, DNS
+//   snapshots CNI   -----------> attachments                   --publishers---> leases, addresses,
+//   node record
+//
+// Control thread. Nothing here waits for the store: without it the node goes on with what it knows.
+#pragma once
+
+#include <memory>
+
+#include "app/daemon/published.h"
+#include "app/daemon/settling.h"
+#include "core/tables.h"
+#include "schema/config/v1/config.pb.h"
+
+namespace tombolo {
+
+class Agent {
+ public:
+  // Opens what blocks: the lease file, eBPF, DNS settings. Before the control loop runs. `context`
+  // and `config` outlive it.
+  static Result<std::unique_ptr<Agent>> open(const config::v1::DaemonConfig& config,
+                                             RoleContext context);
+  virtual ~Agent() = default;
+
+  // Starts everything in the task group; answers when CNI is served and names are answered.
+  virtual asio::awaitable<Result<void>> start() = 0;
+  // Stops threads that are not the control thread's; after the task group was joined. eBPF stays as
+  // it is.
+  virtual void stop() = 0;
+
+  virtual AgentTables& tables() = 0;
+  virtual Settling& settling() = 0;
+};
+
+}  // namespace tombolo

@@ -1,0 +1,105 @@
+// The loop around ipamd's pure assignment.
+#include "app/daemon/block_assigner.h"
+
+#include "core/records/records.h"
+#include "ipamd/allocator/node_blocks.h"
+
+namespace tombolo {
+
+BlockAssigner::BlockAssigner(std::string cluster, ControllerTables& tables,
+                             Table<ReconcileStatus>::Writer status, RoleContext context)
+    : cluster_(std::move(cluster)),
+      tables_(tables),
+      status_(status),
+      context_(context),
+      changed_(context.tasks.executor()) {
+  auto wake = [this] { changed_.notify_all(); };
+  nodes_ = tables_.nodes.track(wake);
+  plan_ = tables_.plan_blocks.track(wake);
+  blocks_ = tables_.node_blocks.track(wake);
+}
+
+bool BlockAssigner::pending() const {
+  return nodes_->pending() || plan_->pending() || blocks_->pending();
+}
+
+asio::awaitable<void> BlockAssigner::run() {
+  while (!context_.tasks.cancelled()) {
+    working_ = true;
+    nodes_->take();
+    plan_->take();
+    blocks_->take();
+    auto done = co_await assign();
+    working_ = false;
+    failed_ = !done;
+    if (!done) {
+      context_.log.warning("node blocks: {}", done.error().text());
+      if (auto slept = co_await context_.clock.sleep_for(std::chrono::seconds(1)); !slept)
+        co_return;
+    } else if (!pending()) {
+      if (auto woken = co_await changed_.wait(); !woken) co_return;
+    }
+  }
+}
+
+asio::awaitable<Result<void>> BlockAssigner::assign() {
+  // Before everything is known a free block may only look free.
+  if (!tables_.node_blocks.synced() || !tables_.plan_blocks.synced() || !tables_.nodes.synced())
+    co_return Result<void>{};
+  std::vector<PlanBlock> ranges;
+  for (const auto& [key, versioned] : tables_.plan_blocks.rows())
+    if (versioned.row.cluster == cluster_ && versioned.row.use == BlockUse::kPod)
+      ranges.push_back(versioned.row);
+  std::vector<NodeBlock> existing;
+  for (const auto& [key, versioned] : tables_.node_blocks.rows()) existing.push_back(versioned.row);
+  std::erase_if(created_, [&](const auto& entry) {
+    return tables_.node_blocks.find(entry.first) != nullptr;
+  });
+  for (const auto& [key, block] : created_) existing.push_back(block);
+  std::vector<std::string> nodes;
+  for (const auto& [key, versioned] : tables_.nodes.rows())
+    if (versioned.row.cluster == cluster_) nodes.push_back(versioned.row.name);
+
+  NodeBlockAssignment assignment = assign_node_blocks(ranges, existing, std::move(nodes));
+  for (const NodeBlock& block : assignment.added) {
+    CO_TRY_OK(co_await create(block));
+  }
+  std::string problems;
+  for (const std::string& problem : assignment.problems)
+    problems += (problems.empty() ? "" : "; ") + problem;
+  ReconcileStatus line{"node-blocks",
+                       "",
+                       problems.empty() ? ReconcileState::kDone : ReconcileState::kError,
+                       tables_.node_blocks.revision(),
+                       0,
+                       problems};
+  status_.upsert(std::move(line));
+  co_return Result<void>{};
+}
+
+asio::awaitable<Result<void>> BlockAssigner::create(NodeBlock block) {
+  std::string key = records::node_block_key(block);
+  // One key per prefix guards it against a second node; the record itself is by node, for the
+  // node's agent.
+  std::string guard = fmt::format("{}{}", records::kBlockOwnersPrefix, block.prefix.str());
+  TxnRequest request;
+  for (const std::string& absent : {key, guard}) {
+    Compare compare;
+    compare.key = absent;
+    compare.target = Compare::Target::kVersion;
+    request.compares.push_back(std::move(compare));
+  }
+  Put record{key, records::encode(block), 0};
+  Put owner{guard, block.node, 0};
+  request.then.emplace_back(std::move(record));
+  request.then.emplace_back(std::move(owner));
+  CO_TRY(result, co_await context_.kv.txn(std::move(request)));
+  if (!result.succeeded)
+    co_return fail(Code::kAborted, "block {} was given to another node meanwhile",
+                   block.prefix.str());
+  created_.emplace(block.key(), block);
+  context_.log.info("node {} gets block {}", block.node, block.prefix.str());
+  co_return Result<void>{};
+}
+
+}  // namespace tombolo

@@ -1,0 +1,175 @@
+// The parts of the controller, in the order of the flow.
+#include "app/daemon/controller.h"
+
+#include "app/daemon/block_assigner.h"
+#include "core/records/records.h"
+#include "core/store/etcd_client.h"
+#include "core/store/mirror.h"
+#include "core/worker.h"
+#include "servicesync/cilium/cilium.h"
+#include "servicesync/controller/controller_sync.h"
+
+namespace tombolo {
+namespace {
+
+using controller::ControllerSettings;
+using controller::ControllerSync;
+
+MirrorOptions mirror_of(std::string name, std::string prefix) {
+  MirrorOptions options;
+  options.follow.name = std::move(name);
+  options.follow.prefix = std::move(prefix);
+  return options;
+}
+
+Result<Node> decode_own_node(const cilium::Origin& origin, const std::string& prefix,
+                             const KeyValue& kv) {
+  TRY(name, cilium::name_in_key(kv.key, prefix));
+  TRY(record, cilium::decode_node(kv.key, name, kv.value, origin));
+  return cilium::node_row_of(record);
+}
+
+class RealController final : public Controller {
+ public:
+  RealController(const config::v1::DaemonConfig& config, RoleContext context)
+      : config_(config),
+        context_(context),
+        status_(tables_.status.take_writer("reconcilers")),
+        plan_(context.kv, tables_.plan_blocks.take_writer("plan"), context.tasks, context.clock,
+              context.rng, context.log),
+        block_mirror_(mirror_of("all-node-blocks", std::string(records::kBlocksPrefix)), context.kv,
+                      tables_.node_blocks.take_writer("store"), records::decode_node_block,
+                      context.tasks, context.clock, context.rng, context.log),
+        node_mirror_(
+            mirror_of("own-nodes", node_prefix()), context.kv, tables_.nodes.take_writer("store"),
+            [origin = origin(), prefix = node_prefix()](const KeyValue& kv) {
+              return decode_own_node(origin, prefix, kv);
+            },
+            context.tasks, context.clock, context.rng, context.log),
+        lease_mirror_(mirror_of("all-leases", std::string(records::kLeasesPrefix)), context.kv,
+                      tables_.attachments.take_writer("store"), records::decode_attachment,
+                      context.tasks, context.clock, context.rng, context.log),
+        assigner_(config.cluster().name(), tables_, status_, context),
+        members_(
+            fleet_settings(), context, [this](const FleetMember& member) { add_remote(member); },
+            [this](const std::string& cluster) { remove_remote(cluster); },
+            [this] { context_.tasks.spawn("forget clusters", forget_clusters_that_left()); }) {
+    if (config.subsystems().mesh())
+      sync_ =
+          std::make_unique<ControllerSync>(sync_settings(), tables_, status_, context.kv, worker_,
+                                           context.tasks, context.clock, context.rng, context.log);
+  }
+
+  void start() override {
+    context_.tasks.spawn("plan", plan_.run());
+    context_.tasks.spawn("mirror node-blocks", block_mirror_.run());
+    context_.tasks.spawn("mirror nodes", node_mirror_.run());
+    context_.tasks.spawn("mirror leases", lease_mirror_.run());
+    context_.tasks.spawn("node blocks", assigner_.run());
+    for (const PrefixFollower* follower : {&plan_.follower(), &block_mirror_.follower(),
+                                           &node_mirror_.follower(), &lease_mirror_.follower()})
+      settling_.add(*follower);
+    settling_.add_derivation("node blocks", [this] { return assigner_.idle(); });
+    if (!sync_) return;
+    sync_->start();
+    context_.tasks.spawn("fleet", members_.run());
+    settling_.add(members_.follower());
+    for (const ReconcilerView* reconciler : sync_->reconcilers()) settling_.add(*reconciler);
+    settling_.add_derivation("services", [this] { return sync_->idle(); });
+  }
+
+  ControllerTables& tables() override { return tables_; }
+  Settling& settling() override { return settling_; }
+  PlanKeeper& plan() override { return plan_; }
+  FleetMembers& members() override { return members_; }
+  ControllerSync* sync() override { return sync_.get(); }
+
+ private:
+  cilium::Origin origin() const {
+    return {config_.cluster().name(), config_.cluster().id(),
+            static_cast<int>(config_.cluster().identity_cluster_bits())};
+  }
+  std::string node_prefix() const {
+    return cilium::keys::state_prefix(config_.cluster().name(), cilium::RecordKind::kNodes);
+  }
+  FleetSettings fleet_settings() const {
+    return {config_.cluster().fleet(), config_.cluster().name(), config_.cluster().id(),
+            config_.state_dir()};
+  }
+  ControllerSettings sync_settings() const {
+    ControllerSettings settings;
+    settings.cluster = config_.cluster().name();
+    settings.cluster_id = config_.cluster().id();
+    settings.manifests = config_.controller().manifests();
+    settings.cluster_bits = static_cast<int>(config_.cluster().identity_cluster_bits());
+    return settings;
+  }
+
+  void add_remote(const FleetMember& member) {
+    EtcdClientOptions options;
+    for (const std::string& address : member.addresses)
+      options.endpoints.push_back("https://" + address);
+    options.tls = TlsFiles{member.tls.certificate, member.tls.key, member.tls.ca};
+    auto store = make_etcd_client(std::move(options), context_.tasks.executor());
+    Result<void> added;
+    if (store)
+      added = sync_->add_remote(member.name, member.id, std::move(*store));
+    else
+      added = std::unexpected(std::move(store).error());
+    if (!added) return report_member(member.name, added.error().text());
+    report_member(member.name, "");
+    context_.log.info("joined with cluster {} ({})", member.name, member.id);
+  }
+  void remove_remote(const std::string& cluster) {
+    report_member(cluster, "");
+    context_.tasks.spawn("leave " + cluster, leave(cluster));
+  }
+  asio::awaitable<void> leave(std::string cluster) {
+    auto left = co_await sync_->remove_remote(cluster);
+    if (left)
+      context_.log.info("cluster {} has left", cluster);
+    else
+      report_member(cluster, left.error().text());
+  }
+  // A cluster that left while this controller was away.
+  asio::awaitable<void> forget_clusters_that_left() {
+    auto gone = co_await sync_->forget_unknown_remotes();
+    if (!gone) {
+      context_.log.error("records of clusters that left: {}", gone.error().text());
+      co_return;
+    }
+    for (const std::string& cluster : *gone) context_.log.info("cluster {} has left", cluster);
+  }
+  void report_member(const std::string& cluster, const std::string& error) {
+    if (error.empty()) {
+      status_.erase("fleet|" + cluster);
+      return;
+    }
+    context_.log.error("cluster {}: {}", cluster, error);
+    ReconcileStatus line{"fleet", cluster, ReconcileState::kError, 0, 1, error};
+    status_.upsert(std::move(line));
+  }
+
+  const config::v1::DaemonConfig& config_;
+  RoleContext context_;
+  ControllerTables tables_;
+  Settling settling_;
+  Table<ReconcileStatus>::Writer status_;
+  Worker worker_;
+  PlanKeeper plan_;
+  KvMirror<NodeBlock> block_mirror_;
+  KvMirror<Node> node_mirror_;
+  KvMirror<Attachment> lease_mirror_;
+  BlockAssigner assigner_;
+  FleetMembers members_;
+  std::unique_ptr<ControllerSync> sync_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Controller>> Controller::open(const config::v1::DaemonConfig& config,
+                                                     RoleContext context) {
+  return std::make_unique<RealController>(config, context);
+}
+
+}  // namespace tombolo

@@ -1,0 +1,44 @@
+// The controller role: one per cluster. It reads the sources and the other clusters, and writes
+// what the cluster's agents and the other clusters read.
+//
+//   store --mirrors--> plan_blocks, nodes, node_blocks, attachments
+//   manifests, remote stores --ControllerSync--> services, frontends, records of the mesh
+//
+// Control thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "app/daemon/fleet_members.h"
+#include "app/daemon/plan_keeper.h"
+#include "app/daemon/published.h"
+#include "app/daemon/settling.h"
+#include "core/tables.h"
+#include "schema/config/v1/config.pb.h"
+
+namespace tombolo {
+
+namespace controller {
+class ControllerSync;
+}
+
+class Controller {
+ public:
+  // `context` and `config` outlive it.
+  static Result<std::unique_ptr<Controller>> open(const config::v1::DaemonConfig& config,
+                                                  RoleContext context);
+  virtual ~Controller() = default;
+
+  // Starts everything in the task group.
+  virtual void start() = 0;
+
+  virtual ControllerTables& tables() = 0;
+  virtual Settling& settling() = 0;
+  virtual PlanKeeper& plan() = 0;
+  virtual FleetMembers& members() = 0;
+  // Null when the mesh subsystem is off.
+  virtual controller::ControllerSync* sync() = 0;
+};
+
+}  // namespace tombolo

@@ -1,0 +1,14 @@
+// PoolApi and IpApi: whose addresses are whose, read from the tables of whichever roles this
+// process has. Control thread.
+#pragma once
+
+#include <memory>
+
+#include "app/daemon/handlers/status.h"
+
+namespace tombolo {
+
+std::unique_ptr<admin::PoolHandlers> make_pool_handlers(const DaemonView& view);
+std::unique_ptr<admin::IpHandlers> make_ip_handlers(const DaemonView& view);
+
+}  // namespace tombolo
