@@ -49,7 +49,7 @@ struct Fixture {
     return bridge.start(
         "test", [this] { return wait_at_gate(); },
         [&answer](Result<void> result) {
-          REQUIRE_FALSE(answer);
+          REQUIRE_FALSE(answer.has_value());
           answer = std::move(result);
         });
   }
@@ -66,7 +66,7 @@ TEST_CASE("a call runs on the control thread and is answered once") {
   REQUIRE(f.started == 0);
   f.run();
   REQUIRE(f.started == 1);
-  REQUIRE_FALSE(answer);
+  REQUIRE_FALSE(answer.has_value());
   f.gate.notify_all();
   f.run();
   REQUIRE(answer->has_value());
