@@ -82,6 +82,14 @@ std::unexpected<Error> damaged(std::string_view what, std::uint64_t page) {
 
 }  // namespace
 
+std::string bolt_meta_pages(std::uint64_t root, std::uint64_t freelist, std::uint64_t pages) {
+  std::string bytes = meta_page(0, root, freelist, pages);
+  bytes.resize(kPageBytes);
+  bytes += meta_page(1, root, freelist, pages);
+  bytes.resize(2 * kPageBytes);
+  return bytes;
+}
+
 Result<BoltWriter> BoltWriter::create(const std::filesystem::path& file) {
   BoltWriter writer(file);
   writer.out_.open(file, std::ios::binary | std::ios::trunc);
@@ -188,8 +196,7 @@ Result<void> BoltWriter::finish() {
   TRY(root, write_page(true, buckets_));
   std::uint64_t freelist = next_page_++;
   TRY_OK(write_at(freelist, header(freelist, kFreelistPage, 0, 0)));
-  for (std::uint64_t page : {0U, 1U})
-    TRY_OK(write_at(page, meta_page(page, root, freelist, next_page_)));
+  TRY_OK(write_at(0, bolt_meta_pages(root, freelist, next_page_)));
   out_.close();
   if (!out_) return fail_errno(errno, "write {}", file_.string());
   return {};

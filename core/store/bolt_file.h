@@ -55,6 +55,10 @@ class BoltWriter {
   std::vector<Element> buckets_;
 };
 
+// The two meta pages of a file whose root bucket is at page `root`: what a fuzzer cannot guess,
+// because of its checksum.
+std::string bolt_meta_pages(std::uint64_t root, std::uint64_t freelist, std::uint64_t pages);
+
 class BoltReader {
  public:
   // kDataLoss: not such a file, or a damaged one. Every offset of the file is checked before it is
