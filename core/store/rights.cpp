@@ -31,11 +31,21 @@ bool node_may_write(const SpiffeName& node, std::string_view key, std::string_vi
          within(fmt::format("tombolo/v1/leases/{}/", node.name), key, range_end);
 }
 
-bool may(const StoreOwner& owner, const SpiffeName& who, Access access, std::string_view key,
-         std::string_view range_end) {
+bool is_viewer(std::string_view subject) {
+  while (!subject.empty()) {
+    std::size_t comma = subject.find(',');
+    if (subject.substr(0, comma) == "OU=viewer") return true;
+    subject.remove_prefix(comma == std::string_view::npos ? subject.size() : comma + 1);
+  }
+  return false;
+}
+
+bool may(const StoreOwner& owner, const SpiffeName& who, std::string_view subject, Access access,
+         std::string_view key, std::string_view range_end) {
   if (who.fleet != owner.fleet) return false;
   if (who.cluster == owner.cluster) {
-    if (who.role != SpiffeName::Role::kNode || access == Access::kRead) return true;
+    if (access == Access::kRead || who.role == SpiffeName::Role::kController) return true;
+    if (who.role == SpiffeName::Role::kOperator) return !is_viewer(subject);
     return node_may_write(who, key, range_end);
   }
   if (who.role != SpiffeName::Role::kController || access != Access::kRead) return false;
@@ -110,7 +120,7 @@ Result<void> authorize(const StoreOwner& owner, const Peer& peer, Access access,
       unreadable = name.error();
       continue;
     }
-    if (may(owner, *name, access, key, range_end)) return {};
+    if (may(owner, *name, peer.subject, access, key, range_end)) return {};
     denied = std::move(*name);
   }
   if (denied)

@@ -1,7 +1,7 @@
 // Who may do what in a cluster's store, from the name in the certificate:
 // spiffe://FLEET/cluster/CLUSTER/{controller,node/NODE,operator/NAME}. Pure.
 //
-//   own controller, own operators    everything
+//   own controller, own operators    everything; operators with OU=viewer in their subject read
 //   own node                         reads everything; writes its own node, address and lease
 //   records controller of another cluster    reads what is published: heartbeat, cluster-config,
 //   synced

@@ -9,8 +9,8 @@ namespace {
 
 const StoreOwner kOwner{"fleet", "east"};
 
-Peer peer(const std::string& tail) {
-  return {{"spiffe://fleet/cluster/" + tail}, "somebody"};
+Peer peer(const std::string& tail, const std::string& subject = "CN=somebody") {
+  return {{"spiffe://fleet/cluster/" + tail}, "somebody", subject};
 }
 
 TEST_CASE("rights by role, cluster and key") {
@@ -26,6 +26,12 @@ TEST_CASE("rights by role, cluster and key") {
   auto [name, who, access, key, end, allowed] = GENERATE_REF(values<Case>({
       {"own controller, all", peer("east/controller"), Access::kWrite, all, all, true},
       {"own operator, all", peer("east/operator/ann"), Access::kWrite, all, all, true},
+      {"own admin, all", peer("east/operator/ann", "OU=admin,CN=ann"), Access::kWrite, all, all,
+       true},
+      {"own viewer reads all", peer("east/operator/bob", "CN=bob,OU=viewer"), Access::kRead, all,
+       all, true},
+      {"own viewer writes", peer("east/operator/bob", "CN=bob,OU=viewer"), Access::kWrite, "a", "",
+       false},
       {"own node reads all", peer("east/node/n1"), Access::kRead, all, all, true},
       {"own node record", peer("east/node/n1"), Access::kWrite, "cilium/state/nodes/v1/east/n1", "",
        true},
@@ -69,20 +75,20 @@ TEST_CASE("rights by role, cluster and key") {
       {"remote operator reads", peer("west/operator/bob"), Access::kRead, "cilium/state/x", "",
        false},
       {"another fleet",
-       {{"spiffe://other/cluster/east/controller"}, ""},
+       {{"spiffe://other/cluster/east/controller"}, "", ""},
        Access::kRead,
        "cilium/state/x",
        "",
        false},
-      {"no URI", {{}, "east/controller"}, Access::kRead, "cilium/state/x", "", false},
+      {"no URI", {{}, "east/controller", ""}, Access::kRead, "cilium/state/x", "", false},
       {"another kind of URI",
-       {{"https://fleet/cluster/east/controller"}, ""},
+       {{"https://fleet/cluster/east/controller"}, "", ""},
        Access::kRead,
        "a",
        "",
        false},
       {"one of two names may",
-       {{"https://x", "spiffe://fleet/cluster/east/controller"}, ""},
+       {{"https://x", "spiffe://fleet/cluster/east/controller"}, "", ""},
        Access::kWrite,
        "a",
        "",

@@ -117,6 +117,8 @@ Peer peer_of(const grpc::ServerContextBase& call) {
     peer.uris.emplace_back(uri.data(), uri.size());
   for (const auto& name : auth->FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME))
     peer.common_name.assign(name.data(), name.size());
+  for (const auto& subject : auth->FindPropertyValues(GRPC_X509_SUBJECT_PROPERTY_NAME))
+    peer.subject.assign(subject.data(), subject.size());
   return peer;
 }
 

@@ -18,10 +18,11 @@ namespace tombolo {
 
 class Engine;
 
-// Who is at the other end, from its certificate. Without TLS both are empty.
+// Who is at the other end, from its certificate. Without TLS all are empty.
 struct Peer {
   std::vector<std::string> uris;  // URI subject alternative names
   std::string common_name;
+  std::string subject;  // "CN=…,OU=…" (RFC 2253)
 };
 
 enum class Access { kRead, kWrite };

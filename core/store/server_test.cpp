@@ -21,12 +21,13 @@ using namespace std::chrono_literals;
 // One set of certificates for all cases.
 const TempDir* certificates() {
   static TempDir dir;
-  static bool made =
-      make_certificates(dir.path(), {{"server", "spiffe://fleet/cluster/east/controller"},
-                                     {"node", "spiffe://fleet/cluster/east/node/n1"},
-                                     {"operator", "spiffe://fleet/cluster/east/operator/ann"},
-                                     {"remote", "spiffe://fleet/cluster/west/controller"},
-                                     {"nameless", ""}});
+  static bool made = make_certificates(
+      dir.path(), {{"server", "spiffe://fleet/cluster/east/controller"},
+                   {"node", "spiffe://fleet/cluster/east/node/n1"},
+                   {"operator", "spiffe://fleet/cluster/east/operator/ann"},
+                   {"viewer", "spiffe://fleet/cluster/east/operator/bob", "viewer"},
+                   {"remote", "spiffe://fleet/cluster/west/controller"},
+                   {"nameless", ""}});
   return made ? &dir : nullptr;
 }
 
@@ -77,6 +78,10 @@ TEST_CASE("server: certificates decide who may do what") {
   auto nameless = world.client("nameless");
   REQUIRE(world.drive.run(controller->put({"cilium/state/services/v1/east/a/b", "{}"})));
   REQUIRE(world.drive.run(controller->put({"tombolo/v1/policies/p", "{}"})));
+
+  auto viewer = world.client("viewer");
+  REQUIRE(world.drive.run(viewer->get("tombolo/v1/policies/p"))->has_value());
+  REQUIRE(world.drive.run(viewer->put({"a", "1"})).error().code == Code::kPermissionDenied);
 
   REQUIRE(world.drive.run(node->get("tombolo/v1/policies/p"))->has_value());
   REQUIRE(world.drive.run(node->put({"cilium/state/nodes/v1/east/n1", "{}"})));

@@ -254,11 +254,12 @@ bool make_certificates(const std::filesystem::path& dir,
   for (const CertificateWish& wish : wishes) {
     std::ofstream(file(wish.name + ".ext")) << "subjectAltName=IP:127.0.0.1,DNS:localhost"
                                             << (wish.uri.empty() ? "" : ",URI:" + wish.uri) << "\n";
+    std::string subject = "/CN=" + wish.name + (wish.unit.empty() ? "" : "/OU=" + wish.unit);
     std::vector<std::string> request{openssl,
                                      "req",
                                      "-new",
                                      "-subj",
-                                     "/CN=" + wish.name,
+                                     subject,
                                      "-keyout",
                                      file(wish.name + ".key"),
                                      "-out",

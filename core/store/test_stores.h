@@ -109,7 +109,8 @@ class EtcdStore final : public TestStore {
 // authority.pem, and NAME.pem and NAME.key for every name.
 struct CertificateWish {
   std::string name;
-  std::string uri;  // its URI name, or empty
+  std::string uri;        // its URI name, or empty
+  std::string unit = "";  // OU of its subject
 };
 bool make_certificates(const std::filesystem::path& dir,
                        const std::vector<CertificateWish>& wishes);
