@@ -102,6 +102,7 @@ std::vector<const ReconcilerView*> Announcer::reconcilers() const {
 }
 
 asio::awaitable<void> Announcer::beat() {
+  std::uint32_t attempts = 0;
   while (!tasks_.cancelled()) {
     Duration pause = options_.retry_base;
     if (lease_.lease() != 0) {
@@ -109,10 +110,10 @@ asio::awaitable<void> Announcer::beat() {
               lease_.lease()};
       auto written = co_await kv_.put(std::move(put));
       if (tasks_.cancelled()) co_return;
-      if (written)
-        pause = options_.heartbeat;
-      else
-        log_.warning("heartbeat: {}", written.error().text());
+      if (!written && attempts == 0) log_.warning("heartbeat: {}", written.error().text());
+      pause = written ? options_.heartbeat
+                      : backoff(attempts, options_.retry_base, options_.retry_cap, rng_);
+      attempts = written ? 0 : attempts + 1;
     }
     if (auto slept = co_await clock_.sleep_for(pause); !slept) co_return;
   }

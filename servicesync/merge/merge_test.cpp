@@ -129,6 +129,14 @@ TEST_CASE("affinity means nothing for a service that is not global") {
   REQUIRE(used(f.run()) == "10.1.0.1");
 }
 
+TEST_CASE("affinity means nothing in a namespace that is not global") {
+  Fixture f;
+  f.service.annotations = {{kGlobal, "true"}, {kAffinity, "remote"}};
+  f.name_space.annotations = {{kNamespaceGlobal, "false"}};
+  f.add_local("10.1.0.1");
+  REQUIRE(used(f.run()) == "10.1.0.1");
+}
+
 TEST_CASE("backends fit by the name and protocol of their port") {
   Fixture f;
   f.service.annotations = {{kGlobal, "true"}};

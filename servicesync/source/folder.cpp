@@ -67,11 +67,17 @@ class ManifestFolder::Inotify {
     auto [error] = co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read,
                                                    asio::as_tuple(asio::use_awaitable));
     if (error) co_return fail(Code::kCancelled, "inotify: {}", error.message());
+    co_return drain();
+  }
+
+ private:
+  // Everything that waits, without waiting.
+  std::set<std::string> drain() {
     std::set<std::string> names;
     alignas(inotify_event) std::array<char, 16384> buffer{};
     while (true) {
       ssize_t got = ::read(descriptor_.native_handle(), buffer.data(), buffer.size());
-      if (got <= 0) break;
+      if (got <= 0) return names;
       for (std::size_t at = 0; at < static_cast<std::size_t>(got);) {
         inotify_event event{};
         std::memcpy(&event, buffer.data() + at, sizeof event);
@@ -79,10 +85,8 @@ class ManifestFolder::Inotify {
         at += sizeof event + event.len;
       }
     }
-    co_return names;
   }
 
- private:
   asio::posix::stream_descriptor descriptor_;
 };
 
