@@ -90,7 +90,7 @@ TEST_CASE("server: certificates decide who may do what") {
   REQUIRE(denied.error().what == "etcdserver: permission denied");
 
   REQUIRE(world.drive.run(remote->get("cilium/state/services/v1/east/a/b"))->has_value());
-  for (const std::string& key : {"tombolo/v1/policies/p", "cilium/cache/x", "a"})
+  for (const char* key : {"tombolo/v1/policies/p", "cilium/cache/x", "a"})
     REQUIRE(world.drive.run(remote->get(key)).error().code == Code::kPermissionDenied);
   REQUIRE(world.drive.run(remote->put({"cilium/state/x", "1"})).error().code ==
           Code::kPermissionDenied);
