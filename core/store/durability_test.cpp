@@ -1,6 +1,7 @@
 // A daemon that is killed in the middle of a storm of writes: every write that was acknowledged is
 // there after the restart.
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,6 +61,7 @@ TEST_CASE("durability: what was acknowledged survives kill -9") {
   REQUIRE(::pipe(pipe.data()) == 0);
   pid_t child = ::fork();
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::close(pipe[0]);
     storm(file, pipe[1]);
   }

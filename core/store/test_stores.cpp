@@ -6,6 +6,7 @@
 #include <grpcpp/grpcpp.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +37,8 @@ pid_t spawn(const std::vector<std::string>& arguments, const std::vector<std::st
   argv.push_back(nullptr);
   pid_t pid = ::fork();
   if (pid != 0) return pid;
+  // A test that crashes must not leave its processes behind.
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   int out = ::open(output.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   ::dup2(out, 1);
   ::dup2(out, 2);
