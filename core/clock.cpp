@@ -65,6 +65,9 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
   std::string copy(text.substr(0, 64));
   const char* rest = strptime(copy.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
   if (rest == nullptr) return fail(Code::kInvalidArgument, "'{}' is not an RFC 3339 time", copy);
+  // WallTime counts nanoseconds in 64 bits: 1677 to 2262.
+  if (int year = parts.tm_year + 1900; year < 1700 || year > 2200)
+    return fail(Code::kInvalidArgument, "'{}' is not between the years 1700 and 2200", copy);
   std::int64_t nanoseconds = 0;
   if (*rest == '.') {
     std::int64_t scale = 100'000'000;
