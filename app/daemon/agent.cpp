@@ -56,7 +56,12 @@ class RealAgent final : public Agent {
         ip_records_(config, tables_, status_, context) {}
 
   Result<void> open() {
-    if (config_.subsystems().ipam()) TRY_OK(open_ipam());
+    if (config_.subsystems().ipam()) {
+      TRY_OK(open_ipam());
+    } else {
+      // Another plugin makes the interfaces: there are none of ours, and that is the whole list.
+      tables_.attachments.take_writer("none").mark_synced();
+    }
     if (config_.subsystems().lb()) TRY_OK(open_load_balancer());
     if (config_.subsystems().dns()) TRY_OK(open_dns());
     return {};

@@ -1,6 +1,8 @@
 // The loop around ipamd's pure assignment.
 #include "app/daemon/block_assigner.h"
 
+#include <utility>
+
 #include "core/records/records.h"
 #include "ipamd/allocator/node_blocks.h"
 
@@ -34,16 +36,21 @@ asio::awaitable<void> BlockAssigner::run() {
     failed_ = !done;
     if (!done) {
       context_.log.warning("node blocks: {}", done.error().text());
+      ReconcileStatus line{
+          "node-blocks",      "", ReconcileState::kError, tables_.node_blocks.revision(), 1,
+          done.error().text()};
+      status_.upsert(std::move(line));
       if (auto slept = co_await context_.clock.sleep_for(std::chrono::seconds(1)); !slept)
         co_return;
-    } else if (!pending()) {
+    } else if (!pending() && !std::exchange(changed_again_, false)) {
       if (auto woken = co_await changed_.wait(); !woken) co_return;
     }
   }
 }
 
 asio::awaitable<Result<void>> BlockAssigner::assign() {
-  // Before everything is known a free block may only look free.
+  // Before everything is known a free block may only look free. A store that was lost or restored
+  // forgets blocks: what nodes say they have is taken back first.
   if (!tables_.node_blocks.synced() || !tables_.plan_blocks.synced() || !tables_.nodes.synced())
     co_return Result<void>{};
   std::vector<PlanBlock> ranges;
@@ -56,6 +63,16 @@ asio::awaitable<Result<void>> BlockAssigner::assign() {
     return tables_.node_blocks.find(entry.first) != nullptr;
   });
   for (const auto& [key, block] : created_) existing.push_back(block);
+  for (const auto& [key, versioned] : tables_.nodes.rows()) {
+    if (versioned.row.cluster != cluster_) continue;
+    for (const Prefix& prefix : versioned.row.pod_blocks) {
+      NodeBlock held{versioned.row.name, prefix};
+      if (tables_.node_blocks.find(held.key()) != nullptr || created_.contains(held.key()))
+        continue;
+      CO_TRY_OK(co_await create(held));
+      existing.push_back(std::move(held));
+    }
+  }
   std::vector<std::string> nodes;
   for (const auto& [key, versioned] : tables_.nodes.rows())
     if (versioned.row.cluster == cluster_) nodes.push_back(versioned.row.name);
@@ -64,6 +81,10 @@ asio::awaitable<Result<void>> BlockAssigner::assign() {
   for (const NodeBlock& block : assignment.added) {
     CO_TRY_OK(co_await create(block));
   }
+  // A block that turned out to be another node's leaves its node without: the next round finds one.
+  for (const NodeBlock& block : assignment.added)
+    if (tables_.node_blocks.find(block.key()) == nullptr && !created_.contains(block.key()))
+      changed_again_ = true;
   std::string problems;
   for (const std::string& problem : assignment.problems)
     problems += (problems.empty() ? "" : "; ") + problem;
@@ -93,12 +114,18 @@ asio::awaitable<Result<void>> BlockAssigner::create(NodeBlock block) {
   Put owner{guard, block.node, 0};
   request.then.emplace_back(std::move(record));
   request.then.emplace_back(std::move(owner));
+  RangeRequest who;
+  who.key = guard;
+  request.otherwise.emplace_back(std::move(who));
   CO_TRY(result, co_await context_.kv.txn(std::move(request)));
-  if (!result.succeeded)
-    co_return fail(Code::kAborted, "block {} was given to another node meanwhile",
-                   block.prefix.str());
-  created_.emplace(block.key(), block);
-  context_.log.info("node {} gets block {}", block.node, block.prefix.str());
+  if (result.succeeded) {
+    context_.log.info("node {} gets block {}", block.node, block.prefix.str());
+  } else if (!result.ranges.empty() && !result.ranges.front().kvs.empty()) {
+    // Taken, by a controller before this one or without its record: it is that node's, and the next
+    // round passes over it.
+    block.node = result.ranges.front().kvs.front().value;
+  }
+  created_.insert_or_assign(block.key(), block);
   co_return Result<void>{};
 }
 

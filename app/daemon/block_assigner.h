@@ -21,7 +21,7 @@ class BlockAssigner {
                 Table<ReconcileStatus>::Writer status, RoleContext context);
   // Until the task group is cancelled.
   asio::awaitable<void> run();
-  bool idle() const { return !working_ && !pending(); }
+  bool idle() const { return !working_ && !failed_ && !pending(); }
 
  private:
   bool pending() const;
@@ -39,6 +39,7 @@ class BlockAssigner {
   std::map<std::string, NodeBlock> created_;  // until the mirror of the store shows them
   bool working_ = false;
   bool failed_ = false;
+  bool changed_again_ = false;
 };
 
 }  // namespace tombolo

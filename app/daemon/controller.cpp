@@ -53,7 +53,9 @@ class RealController final : public Controller {
         members_(
             fleet_settings(), context, [this](const FleetMember& member) { add_remote(member); },
             [this](const std::string& cluster) { remove_remote(cluster); },
-            [this] { context_.tasks.spawn("forget clusters", forget_clusters_that_left()); }) {
+            [this](std::set<std::string> names) {
+              context_.tasks.spawn("forget clusters", forget_others(std::move(names)));
+            }) {
     if (config.subsystems().mesh())
       sync_ =
           std::make_unique<ControllerSync>(sync_settings(), tables_, status_, context.kv, worker_,
@@ -106,39 +108,72 @@ class RealController final : public Controller {
   }
 
   void add_remote(const FleetMember& member) {
-    EtcdClientOptions options;
-    for (const std::string& address : member.addresses)
-      options.endpoints.push_back("https://" + address);
-    options.tls = TlsFiles{member.tls.certificate, member.tls.key, member.tls.ca};
-    auto store = make_etcd_client(std::move(options), context_.tasks.executor());
-    Result<void> added;
-    if (store)
-      added = sync_->add_remote(member.name, member.id, std::move(*store));
-    else
-      added = std::unexpected(std::move(store).error());
-    if (!added) return report_member(member.name, added.error().text());
-    report_member(member.name, "");
-    context_.log.info("joined with cluster {} ({})", member.name, member.id);
+    wanted_.insert_or_assign(member.name, member);
+    if (settling_clusters_.insert(member.name).second)
+      context_.tasks.spawn("cluster " + member.name, settle(member.name));
   }
   void remove_remote(const std::string& cluster) {
-    report_member(cluster, "");
-    context_.tasks.spawn("leave " + cluster, leave(cluster));
+    wanted_.erase(cluster);
+    if (settling_clusters_.insert(cluster).second)
+      context_.tasks.spawn("cluster " + cluster, settle(cluster));
   }
-  asio::awaitable<void> leave(std::string cluster) {
-    auto left = co_await sync_->remove_remote(cluster);
-    if (left)
-      context_.log.info("cluster {} has left", cluster);
-    else
-      report_member(cluster, left.error().text());
-  }
-  // A cluster that left while this controller was away.
-  asio::awaitable<void> forget_clusters_that_left() {
-    auto gone = co_await sync_->forget_unknown_remotes();
-    if (!gone) {
-      context_.log.error("records of clusters that left: {}", gone.error().text());
-      co_return;
+
+  // Makes the link to one cluster what was said last; one at a time per cluster, until it is so.
+  asio::awaitable<void> settle(std::string cluster) {
+    std::uint32_t attempt = 0;
+    while (!context_.tasks.cancelled()) {
+      auto wanted = wanted_.find(cluster);
+      std::optional<FleetMember> member;
+      if (wanted != wanted_.end()) member = wanted->second;
+      Result<void> done = co_await link(cluster, member);
+      report_member(cluster, done ? "" : done.error().text());
+      auto now = wanted_.find(cluster);
+      bool same = member ? now != wanted_.end() && now->second == *member : now == wanted_.end();
+      if (done && same) break;
+      if (done) continue;
+      Duration pause = backoff(attempt++, std::chrono::milliseconds(200), std::chrono::seconds(30),
+                               context_.rng);
+      if (auto slept = co_await context_.clock.sleep_for(pause); !slept) break;
     }
-    for (const std::string& cluster : *gone) context_.log.info("cluster {} has left", cluster);
+    settling_clusters_.erase(cluster);
+  }
+
+  // Nothing: the cluster has left. A link that is there already makes way for the new one.
+  asio::awaitable<Result<void>> link(std::string cluster, std::optional<FleetMember> member) {
+    std::unique_ptr<Kv> store;
+    if (member) {
+      EtcdClientOptions options;
+      for (const std::string& address : member->addresses)
+        options.endpoints.push_back("https://" + address);
+      options.tls = TlsFiles{member->tls.certificate, member->tls.key, member->tls.ca};
+      CO_TRY(opened, make_etcd_client(std::move(options), context_.tasks.executor()));
+      store = std::move(opened);
+    }
+    Result<void> removed = co_await sync_->remove_remote(cluster);
+    if (!removed && removed.error().code != Code::kNotFound) co_return removed;
+    if (!member) {
+      if (removed) context_.log.info("cluster {} has left", cluster);
+      co_return Result<void>{};
+    }
+    CO_TRY_OK(sync_->add_remote(member->name, member->id, std::move(store)));
+    context_.log.info("joined with cluster {} ({})", member->name, member->id);
+    co_return Result<void>{};
+  }
+
+  // Records of clusters that left while this controller was away.
+  asio::awaitable<void> forget_others(std::set<std::string> members) {
+    std::uint32_t attempt = 0;
+    while (!context_.tasks.cancelled()) {
+      auto gone = co_await sync_->forget_unknown_remotes(members);
+      if (gone) {
+        for (const std::string& cluster : *gone) context_.log.info("cluster {} has left", cluster);
+        co_return;
+      }
+      context_.log.warning("records of clusters that left: {}", gone.error().text());
+      Duration pause = backoff(attempt++, std::chrono::milliseconds(200), std::chrono::seconds(30),
+                               context_.rng);
+      if (auto slept = co_await context_.clock.sleep_for(pause); !slept) co_return;
+    }
   }
   void report_member(const std::string& cluster, const std::string& error) {
     if (error.empty()) {
@@ -163,6 +198,8 @@ class RealController final : public Controller {
   BlockAssigner assigner_;
   FleetMembers members_;
   std::unique_ptr<ControllerSync> sync_;
+  std::map<std::string, FleetMember> wanted_;  // clusters that should be linked
+  std::set<std::string> settling_clusters_;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 
 #include "app/admin/server.h"
@@ -56,12 +57,13 @@ class Daemon {
     TRY_OK(make_folder(config_.run_dir()));
     if (has_controller() && config_.store().endpoints().empty()) TRY_OK(start_store());
     TRY_OK(open_client());
-    TRY_OK(open_roles());
-    Result<void> outcome;
-    asio::co_spawn(context_, start(outcome), asio::detached);
-    signals_.async_wait([this](boost::system::error_code error, int) {
-      if (!error) shut_down();
-    });
+    Result<void> outcome = open_roles();
+    if (outcome) {
+      wait_for_signal();
+      tasks_.spawn("start", start(outcome));
+    } else {
+      tasks_.cancel();  // what was opened may have tasks already
+    }
     context_.run();
     stop_threads();
     return outcome;
@@ -70,6 +72,16 @@ class Daemon {
  private:
   bool has_controller() const { return config::has_role(config_, config::v1::ROLE_CONTROLLER); }
   bool has_agent() const { return config::has_role(config_, config::v1::ROLE_AGENT); }
+
+  void wait_for_signal() {
+    signals_.async_wait([this](boost::system::error_code error, int) {
+      if (error) return;
+      // The second signal is from somebody who does not want to wait.
+      if (stopping_) std::_Exit(1);
+      shut_down();
+      wait_for_signal();
+    });
+  }
 
   Result<void> start_store() {
     EngineOptions options;
@@ -197,19 +209,26 @@ class Daemon {
   void shut_down() {
     if (std::exchange(stopping_, true)) return;
     log_.info("stopping");
-    signals_.cancel();
     if (admin_) admin_->stop();
     tasks_.cancel();
+    asio::co_spawn(context_, join(), asio::detached);
+  }
+  // The wait for a signal would keep the loop running.
+  asio::awaitable<void> join() {
+    co_await tasks_.join();
+    signals_.cancel();
   }
 
   void stop_threads() {
+    // The store takes a moment to end its streams; DNS is stopped behind it, so that names are away
+    // for as short as can be.
+    if (store_) store_->stop(100ms);
     metrics_.reset();
     admin_.reset();
     if (agent_) agent_->stop();
     agent_.reset();
     controller_.reset();
     kv_.reset();
-    if (store_) store_->stop(500ms);
     store_.reset();
     engine_.reset();
   }

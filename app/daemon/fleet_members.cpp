@@ -56,8 +56,9 @@ Result<FleetMember> FleetMembers::decode(const KeyValue& kv) const {
   TRY(id, root["id"].integer(1, 1023));
   TRY(addresses, root["addresses"].string_list());
   if (key_of(name) != kv.key) return root["name"].error("is not the name in the key");
-  if (name.find('/') != std::string::npos)
-    return root["name"].error("is not the name of a cluster");
+  pki::SpiffeName spiffe{settings_.fleet, name, pki::Kind::kController, ""};
+  if (auto checked = pki::check_name(spiffe); !checked)
+    return root["name"].error(checked.error().what);
   std::string folder = folder_of(name);
   member.name = std::move(name);
   member.id = static_cast<std::uint32_t>(id);
@@ -73,11 +74,11 @@ void FleetMembers::on_put(const KeyValue& kv) {
   if (known != members_.end() && known->second == *member) return;
   if (known == members_.end() && members_.size() >= kMaxMembers)
     return context_.log.error("{}: more than {} clusters; not joined", kv.key, kMaxMembers);
-  if (known != members_.end()) forget(member->name);
+  // New keys alone need nothing: connections read their files again. Other addresses: a new link.
   if (auto usable = pki::check_tls_files(member->tls, context_.clock.wall_now()); !usable)
     context_.log.error("cluster {}: {}", member->name, usable.error().text());
   on_join_(*member);
-  members_.emplace(member->name, std::move(*member));
+  members_.insert_or_assign(member->name, std::move(*member));
 }
 
 void FleetMembers::on_delete(const std::string& key) {
@@ -89,7 +90,11 @@ void FleetMembers::on_listed(const std::set<std::string>& keys) {
   for (const auto& [name, member] : members_)
     if (!keys.contains(key_of(name))) gone.push_back(name);
   for (const std::string& name : gone) forget(name);
-  if (auto listed = std::exchange(first_listed_, nullptr)) listed();
+  auto listed = std::exchange(first_listed_, nullptr);
+  if (!listed) return;
+  std::set<std::string> names;
+  for (const std::string& key : keys) names.insert(key.substr(records::kFleetPrefix.size()));
+  listed(std::move(names));
 }
 
 void FleetMembers::forget(const std::string& cluster) {
@@ -104,8 +109,6 @@ asio::awaitable<Result<FleetMember>> FleetMembers::join(std::string grant_text, 
                    "cluster {} was joined before (--replace takes the new bundle)", grant.cluster);
   // The files first: a record without them could not be used.
   CO_TRY_OK(pki::write_identity(folder_of(grant.cluster), grant.client, grant.authority));
-  // With `replace`, the callbacks have to see a change even when only the keys are new.
-  if (replace) forget(grant.cluster);
   Put put{key_of(grant.cluster), encode(grant), 0};
   KeyValue written{put.key, put.value};
   CO_TRY_OK(co_await context_.kv.put(std::move(put)));

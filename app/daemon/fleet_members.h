@@ -37,7 +37,8 @@ class FleetMembers final : private FollowHandler {
  public:
   using OnJoin = std::function<void(const FleetMember&)>;
   using OnLeave = std::function<void(const std::string& cluster)>;
-  using OnListed = std::function<void()>;  // once: every member there was at the start is known
+  // Once: the names of all members that the store knows, also of those whose record is refused.
+  using OnListed = std::function<void(std::set<std::string> names)>;
 
   // The callbacks run on the control thread: at start for every member that is known, then at every
   // change.

@@ -83,11 +83,25 @@ void NodeRecords::derive_node() {
     if (auto ip = Ip::parse(text))
       node.internal_ips.push_back(*ip);  // the configuration was checked
   for (const auto& [key, versioned] : tables_.node_blocks.rows())
-    node.pod_blocks.push_back(versioned.row.prefix);
+    held_.insert(versioned.row.prefix);
+  // A store that lost a block must not take the addresses in use from their pods: the block stays
+  // in the record, and the controller takes it back from there.
+  std::erase_if(held_, [&](const Prefix& prefix) {
+    NodeBlock block{node.name, prefix};
+    return tables_.node_blocks.find(block.key()) == nullptr && !in_use(prefix);
+  });
+  node.pod_blocks.assign(held_.begin(), held_.end());
   node.labels = {config_.node().labels().begin(), config_.node().labels().end()};
   node.boot_id = boot_id();
   node_.writer().upsert(std::move(node));
   node_.writer().mark_synced();
+}
+
+bool NodeRecords::in_use(const Prefix& prefix) const {
+  for (const auto& [key, versioned] : tables_.attachments.rows())
+    for (const Ip& ip : versioned.row.ips)
+      if (prefix.contains(ip)) return true;
+  return false;
 }
 
 }  // namespace tombolo

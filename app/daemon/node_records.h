@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 
 #include "app/daemon/published.h"
 #include "app/daemon/settling.h"
@@ -22,12 +23,14 @@ class NodeRecords {
  private:
   asio::awaitable<void> follow_blocks();
   void derive_node();
+  bool in_use(const Prefix& prefix) const;
 
   const config::v1::DaemonConfig& config_;
   AgentTables& tables_;
   RoleContext context_;
   Signal changed_;
   std::unique_ptr<Table<NodeBlock>::Tracker> blocks_;
+  std::set<Prefix> held_;
   PublishedTable<Node> node_;
   Publication<Attachment> leases_;
 };

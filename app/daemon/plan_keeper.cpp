@@ -55,8 +55,9 @@ void PlanKeeper::on_delete(const std::string& key) {
     log_.error("the plan was deleted from the store; the last one stays in force here");
 }
 
-void PlanKeeper::on_listed(const std::set<std::string>&) {
-  blocks_.mark_synced();
+void PlanKeeper::on_listed(const std::set<std::string>& keys) {
+  // A plan that is there but was refused is not "no plan".
+  if (plan_ || keys.empty()) blocks_.mark_synced();
 }
 
 asio::awaitable<Result<AppliedPlan>> PlanKeeper::apply(Fleet fleet, std::string who,
@@ -67,6 +68,8 @@ asio::awaitable<Result<AppliedPlan>> PlanKeeper::apply(Fleet fleet, std::string 
   if (stored) {
     CO_TRY(decoded, decode_plan(*stored));
     before = std::move(decoded);
+  } else if (plan_) {
+    before = *plan_;  // it was deleted from the store, but clusters live by it
   }
   CO_TRY(plan, make_plan(fleet, before ? &*before : nullptr));
   AppliedPlan applied;

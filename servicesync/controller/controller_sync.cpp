@@ -115,7 +115,8 @@ asio::awaitable<Result<void>> ControllerSync::remove_remote(std::string name) {
   co_return co_await link->forget();
 }
 
-asio::awaitable<Result<std::vector<std::string>>> ControllerSync::forget_unknown_remotes() {
+asio::awaitable<Result<std::vector<std::string>>> ControllerSync::forget_unknown_remotes(
+    std::set<std::string> members) {
   Parts& p = *parts_;
   std::set<std::string> unknown;
   for (cilium::RecordKind kind : cilium::kRecordKinds) {
@@ -132,7 +133,7 @@ asio::awaitable<Result<std::vector<std::string>>> ControllerSync::forget_unknown
       std::string_view rest = std::string_view(page.kvs.front().key).substr(prefix.size());
       std::string cluster(rest.substr(0, rest.find('/')));
       std::string below = fmt::format("{}{}/", prefix, cluster);
-      if (!p.links.contains(cluster)) {
+      if (!p.links.contains(cluster) && !members.contains(cluster)) {
         unknown.insert(cluster);
         Delete all{below, prefix_end(below)};
         CO_TRY_OK(co_await p.own.erase(std::move(all)));

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,7 +59,9 @@ class ControllerSync {
   asio::awaitable<Result<void>> remove_remote(std::string name);
   // Removes the records of clusters that are not linked: call it once after the configured ones
   // were added. Returns their names.
-  asio::awaitable<Result<std::vector<std::string>>> forget_unknown_remotes();
+  // Those in `members` are spared though they could not be linked.
+  asio::awaitable<Result<std::vector<std::string>>> forget_unknown_remotes(
+      std::set<std::string> members = {});
 
   // Imports by command. The names are checked; taking back what is not there succeeds.
   asio::awaitable<Result<void>> import_service(std::string name_space, std::string name);

@@ -1,6 +1,7 @@
 // Tables and reconcilers as messages; waiting is a bounded poll on the control thread.
 #include "app/daemon/handlers/status.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "app/daemon/handlers/messages.h"
@@ -83,39 +84,66 @@ class Status final : public admin::StatusHandlers {
   admin::Answer<api::WaitResponse> wait(api::WaitRequest request, admin::Caller) override {
     MonotonicTime end = view_.clock->now() + timeout_of(request);
     std::vector<std::string> only(request.reconcilers().begin(), request.reconcilers().end());
+    CO_TRY_OK(check_names(only));
+    CO_TRY(asked_at, co_await store_revision());
     std::vector<std::string> waiting;
     bool upstream_done = false;
-    std::int64_t store_revision = 0;
+    std::int64_t written_at = 0;
     while (true) {
       waiting = request.synced() ? unlisted() : std::vector<std::string>{};
       // First what this process writes to the store, then that what came of it has been read back
       // and applied.
       if (waiting.empty() && !upstream_done) {
-        waiting = busy_of(view_.controller_settling, only);
+        waiting = behind_of(view_.controller_settling, asked_at);
+        if (waiting.empty()) waiting = busy_of(view_.controller_settling, only);
         if (waiting.empty()) {
-          RangeRequest probe;
-          probe.key = "cilium/.heartbeat";
-          CO_TRY(now, co_await view_.kv->range(std::move(probe)));
-          store_revision = now.revision;
+          CO_TRY(now, co_await store_revision());
+          written_at = now;
           upstream_done = true;
         }
       }
       if (waiting.empty() && view_.agent_settling != nullptr) {
-        waiting = view_.agent_settling->behind(store_revision);
+        waiting = view_.agent_settling->behind(written_at);
         if (waiting.empty()) waiting = view_.agent_settling->busy(only);
       }
+      if (waiting.empty() && revision() < request.revision())
+        waiting.push_back(fmt::format("revision {} (now {})", request.revision(), revision()));
       if (waiting.empty() && upstream_done) break;
       if (view_.clock->now() >= end)
         co_return fail(Code::kDeadlineExceeded, "not done: {}", joined(waiting));
       CO_TRY_OK(co_await view_.clock->sleep_for(5ms));
     }
     api::WaitResponse response;
-    response.set_revision((view_.controller != nullptr ? view_.controller->revisions.current : 0) +
-                          (view_.agent != nullptr ? view_.agent->revisions.current : 0));
+    response.set_revision(revision());
     co_return response;
   }
 
  private:
+  std::uint64_t revision() const {
+    return (view_.controller != nullptr ? view_.controller->revisions.current : 0) +
+           (view_.agent != nullptr ? view_.agent->revisions.current : 0);
+  }
+  asio::awaitable<Result<std::int64_t>> store_revision() {
+    RangeRequest probe;
+    probe.key = "cilium/.heartbeat";
+    CO_TRY(now, co_await view_.kv->range(std::move(probe)));
+    co_return now.revision;
+  }
+  Result<void> check_names(const std::vector<std::string>& only) const {
+    std::vector<std::string> known;
+    for (const Settling* settling : {view_.controller_settling, view_.agent_settling})
+      if (settling != nullptr)
+        for (const ReconcilerView* reconciler : settling->reconcilers())
+          known.push_back(reconciler->name());
+    for (const std::string& name : only)
+      if (std::ranges::find(known, name) == known.end())
+        return fail(Code::kInvalidArgument, "no reconciler is named '{}'; there are {}", name,
+                    joined(known));
+    return {};
+  }
+  static std::vector<std::string> behind_of(const Settling* settling, std::int64_t store_revision) {
+    return settling == nullptr ? std::vector<std::string>{} : settling->behind(store_revision);
+  }
   static Duration timeout_of(const api::WaitRequest& request) {
     Duration asked = std::chrono::seconds(request.timeout().seconds()) +
                      std::chrono::nanoseconds(request.timeout().nanos());
