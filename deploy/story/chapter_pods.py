@@ -1,5 +1,7 @@
 """Chapter 1: ranges that do not overlap, pods that reach each other, addresses that are never lost."""
 
+import ipaddress
+import itertools
 import json
 import os
 import tempfile
@@ -17,6 +19,10 @@ def expect(condition, text):
 def plan_has_no_overlap(demo):
     """the plan of the fleet has no overlap, and a second apply changes nothing"""
     seen = tombolo("plan", "show", "-f", FLEET)
+    ranges = [(row.get("cluster", "fleet"), row["use"], ipaddress.ip_network(row["prefix"])) for row in demo.plan["ranges"]]
+    for one, other in itertools.combinations(ranges, 2):
+        same_family = one[2].version == other[2].version
+        expect(not (same_family and one[2].overlaps(other[2])), f"{one} overlaps {other}")
     again = demo.controller("east").ask("plan", "apply", "-f", FLEET)
     expect(not again.get("changes"), f"a second apply changes {again.get('changes')}")
     return seen.strip()
@@ -30,7 +36,7 @@ def impossible_fleet_is_refused(demo):
         out.write(fleet.replace("nodes: 2", "nodes: 60000"))
         out.flush()
         code, _, said = code_of(os.path.join(BIN, "tombolo"), "plan", "show", "-f", out.name)
-    expect(code == 1, f"exit code {code}: {said}")
+    expect(code == 1 and "cluster east" in said and "underlay" in said, f"exit code {code}: {said}")
     return said.strip()
 
 

@@ -124,7 +124,18 @@ def import_by_name(demo):
 
 def explain_says_why(demo):
     """service explain says for each backend why it is in or out"""
-    return demo.controller("east").tombolo("service", "explain", "default/rebel-base").strip()
+    changed = GLOBAL + '\n    io.cilium/service-affinity: "local"'
+    demo.edit("east", "rebel-base.yaml", GLOBAL, changed)
+    try:
+        settle(demo, "east", {"east"})
+        backends = demo.controller("east").ask("service", "explain", "default/rebel-base")["backends"]
+        expect(len(backends) == 8 and all(entry["reason"] for entry in backends), f"{backends}")
+        out = [entry for entry in backends if not entry.get("used")]
+        expect({entry["cluster"] for entry in out} == {"west"} and "affinity" in out[0]["reason"], f"{out}")
+        return demo.controller("east").tombolo("service", "explain", "default/rebel-base").strip()
+    finally:
+        demo.edit("east", "rebel-base.yaml", changed, GLOBAL)
+        settle(demo, "east", lab.CLUSTERS)
 
 
 def restart_breaks_nothing(demo):

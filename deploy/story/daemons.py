@@ -76,7 +76,7 @@ class Daemon:
         """kill -9, as a crash would."""
         if pid := self.pid():
             os.kill(pid, 9)
-            wait_until(f"the end of {self.cluster}/{self.node}", lambda: self.pid() is None, timeout_s=5)
+            wait_until(f"the end of {self.cluster}/{self.node}", lambda: lab.is_gone(pid), timeout_s=5)
 
     def tombolo(self, *arguments, timeout_s=30):
         return run(os.path.join(BIN, "tombolo"), "--address", f"unix://{self.folder}/admin.sock", *arguments,
@@ -92,7 +92,7 @@ class Daemon:
                 with open(self.log, encoding="utf-8", errors="replace") as text:
                     raise Failed(f"tombolod of {self.cluster}/{self.node} ended: " + "".join(text.readlines()[-5:]))
             return code_of(os.path.join(BIN, "tombolo"), "--address", f"unix://{self.folder}/admin.sock", "wait", "--synced",
-                           "--for", "2")[0] == 0
+                           "--for", "10")[0] == 0
         wait_until(f"{self.cluster}/{self.node} ready", ready, timeout_s=timeout_s)
 
 

@@ -7,6 +7,7 @@
 Everything made here is named tbd-… or lives below STATE, so that down() finds all of it, also after a failure.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from shell import Failed, code_of, run
 STATE = "/run/tombolo-demo"
 PREFIX = "tbd-"
 ROUTER = PREFIX + "router"
+LOCK = None
 CLUSTERS = ("east", "west")
 NODES = ("n1", "n2")
 
@@ -48,6 +50,16 @@ def cgroup_root(cluster, node):
 
 def namespaces():
     return [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line.startswith(PREFIX)]
+
+
+def lock():
+    """One demo on a machine: its names are fixed. The lock goes with this process."""
+    global LOCK  # kept open for the life of the process
+    LOCK = open("/run/tombolo-demo.lock", "w", encoding="utf-8")
+    try:
+        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Failed("another demo, or its tests, is at work on this machine") from None
 
 
 def is_up():
@@ -130,28 +142,38 @@ def pid_of(path, marker):
         return None
 
 
-def end(pid, timeout_s=10.0):
-    """SIGTERM, then SIGKILL."""
-    deadline = time.monotonic() + timeout_s
+def is_gone(pid):
+    """Whether the process, with all its threads and what they held, is no more."""
     try:
-        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass  # another one's child
+    return not os.path.exists(f"/proc/{pid}")
+
+
+def end(pid, timeout_s=10.0):
+    """SIGTERM, then SIGKILL; returns when the process is gone."""
+    for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 5.0)):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
-            os.kill(pid, 0)
-            with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-                if stat.read().rsplit(")", 1)[1].split()[0] == "Z":
-                    return
-            time.sleep(0.02)
-        os.kill(pid, signal.SIGKILL)
-    except (ProcessLookupError, FileNotFoundError):
-        pass
+            if is_gone(pid):
+                return
+            time.sleep(0.01)
 
 
 def processes_below(folder):
     """Process ids in a cgroup and the cgroups below it."""
     found = []
     for place, _, _ in os.walk(folder):
-        with open(os.path.join(place, "cgroup.procs"), encoding="utf-8") as text:
-            found += [int(line) for line in text]
+        try:
+            with open(os.path.join(place, "cgroup.procs"), encoding="utf-8") as text:
+                found += [int(line) for line in text]
+        except FileNotFoundError:
+            pass  # it went while we looked
     return found
 
 
@@ -168,22 +190,41 @@ def remove_cgroups():
                 break
             except OSError:
                 time.sleep(0.02)
+    if os.path.isdir(top):
+        raise Failed(f"{top} is still in use")
 
 
-def remove_everything():
-    """Leaves nothing behind; safe when only a part, or nothing, is there."""
+def remove_daemons():
     for folder, _, files in os.walk(STATE):
         for name in files:
             pid = pid_of(os.path.join(folder, name), folder) if name == "tombolod.pid" else None
             if pid:
                 end(pid)
-    remove_cgroups()
+
+
+def remove_namespaces():
     for namespace in namespaces():
         for pid in run("ip", "netns", "pids", namespace).split():
             end(int(pid), timeout_s=2)
         run("ip", "netns", "del", namespace)
+
+
+def remove_state():
     with open("/proc/mounts", encoding="utf-8") as mounts:
         ours = [line.split()[1] for line in mounts if line.split()[1].startswith(STATE + "/")]
     for place in sorted(ours, reverse=True):
         run("umount", "-l", place)
-    shutil.rmtree(STATE, ignore_errors=True)
+    if os.path.isdir(STATE):
+        shutil.rmtree(STATE)
+
+
+def remove_everything():
+    """Leaves nothing behind; safe when only a part, or nothing, is there. What could not be removed is named."""
+    problems = []
+    for step in (remove_daemons, remove_cgroups, remove_namespaces, remove_state):
+        try:
+            step()
+        except (Failed, OSError) as error:
+            problems.append(str(error))
+    if problems:
+        raise Failed("left behind: " + "; ".join(problems))

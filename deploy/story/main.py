@@ -31,18 +31,30 @@ def parse(words):
 def tell_story(report):
     """Builds the clusters, runs every check, and takes all away again, whatever happens."""
     lab.require_machine()
+    if lab.is_up():
+        raise Failed("the demo is up: end it first (deploy/demo down)")
     lab.remove_everything()
     try:
         return story.tell(demo.build(), report)
     finally:
-        lab.remove_everything()
+        remove_undisturbed()
+
+
+def remove_undisturbed():
+    """Takes all away; who interrupts twice does not stop that."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    lab.remove_everything()
 
 
 def main():
     arguments = parse(sys.argv[1:])
     # So that an interrupted run cleans up too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(143))
     try:
+        if arguments.command in ("run", "up", "down"):
+            lab.lock()
         if arguments.command == "run":
             return tell_story(arguments.report)
         if arguments.command == "up":
@@ -51,7 +63,7 @@ def main():
             try:
                 demo.build()
             except BaseException:
-                lab.remove_everything()
+                remove_undisturbed()
                 raise
             return demo.show_status()
         if arguments.command == "down":

@@ -107,12 +107,14 @@ class Pod:
                        timeout_s=count * timeout_s + 20)
         return json.loads(out)
 
+    def open(self, *command):
+        """A process in the pod whose standard input and output are ours."""
+        return subprocess.Popen(self.command(*command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
     def keep_asking(self, url, keep=False):
         """A client that asks without a pause until its standard input is closed; then it prints its totals. With `keep`
         all its requests share one connection."""
-        command = [sys.executable, os.path.join(HERE, "client.py"), url, "--until-closed", *(["--keep"] if keep else [])]
-        return subprocess.Popen(self.command(*command),
-                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self.open(sys.executable, os.path.join(HERE, "client.py"), url, "--until-closed", *(["--keep"] if keep else []))
 
 
 def totals(client):

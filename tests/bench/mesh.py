@@ -37,6 +37,7 @@ def address_of_probe(controller):
 
 def main():
     lab.require_machine()
+    lab.lock()
     lab.remove_everything()
     try:
         made = demo.build(with_pods=False)

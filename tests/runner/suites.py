@@ -6,6 +6,7 @@ Each returns Outcome rows. A suite that needs the machine for itself (namespaces
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import typing
@@ -42,10 +43,17 @@ def run_command(root, command, timeout_s, environment=None):
     try:
         output, _ = process.communicate(timeout=timeout_s)
         return process.returncode, output
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        output, _ = process.communicate()
-        return 124, output + f"\nkilled after {timeout_s} s"
+    except BaseException as error:
+        # Kindly first: what a test made is its own to take away.
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            output, _ = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        return 124, output + f"\nended after {timeout_s} s"
 
 
 def tail(text, lines=40):
