@@ -344,6 +344,10 @@ class SqliteDatabase final : public Database {
 
 Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& file) {
   TRY(lock, FileLock::take(file));
+  // SQLite would make it readable for everybody; its journal takes the rights of the file.
+  int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (descriptor < 0) return fail_errno(errno, "open {}", file.string());
+  ::close(descriptor);
   return guarded(file.string(), [&]() -> Result<std::unique_ptr<Database>> {
     auto database = std::make_unique<SqliteDatabase>(file, std::move(lock));
     TRY_OK(database->prepare());

@@ -52,8 +52,12 @@ void Engine::submit(Job job) {
   bool accepted = false;
   {
     std::lock_guard lock(mutex_);
-    accepted = !stopping_ && jobs_.size() < options_.queue_requests;
-    if (accepted) jobs_.push_back(std::move(job));
+    accepted = !stopping_ && jobs_.size() < options_.queue_requests &&
+               queued_bytes_ + job.bytes <= options_.queue_bytes;
+    if (accepted) {
+      queued_bytes_ += job.bytes;
+      jobs_.push_back(std::move(job));
+    }
   }
   if (accepted)
     arrived_.notify_one();
@@ -100,6 +104,7 @@ bool Engine::wait_for_work(std::vector<Job>& jobs, std::vector<std::function<voi
   woken_ = false;
   std::size_t count = std::min(jobs_.size(), options_.batch_requests);
   for (std::size_t i = 0; i < count; ++i) {
+    queued_bytes_ -= jobs_.front().bytes;
     jobs.push_back(std::move(jobs_.front()));
     jobs_.pop_front();
   }

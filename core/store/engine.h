@@ -23,8 +23,10 @@ namespace tombolo {
 struct EngineOptions {
   std::filesystem::path file;
   StoreLimits limits;
-  std::size_t queue_requests = 20'000;  // more are refused: "too many requests"
-  std::size_t batch_requests = 512;     // share one commit
+  // What waits for the thread; more is refused: "too many requests".
+  std::size_t queue_requests = 20'000;
+  std::size_t queue_bytes = std::size_t{256} << 20;
+  std::size_t batch_requests = 512;  // share one commit
   // Automatic compaction: every interval, to the revision that was current one interval ago, but
   // keeping so many revisions; beyond the maximum of superseded versions, at once.
   Duration compaction_interval = std::chrono::minutes(5);
@@ -64,11 +66,14 @@ class Engine {
   // The keys that hang on a lease, for the authorizer; empty when there is none.
   void lease_keys(std::int64_t lease, std::vector<std::string>& keys, Done done);
 
-  void watch_create(WatchSinkPtr sink, WatchSpec spec);
-  void watch_cancel(WatchSinkPtr sink, std::int64_t watch_id);
+  // `handled` is called on the engine's thread when it is done: who forwards requests of a stranger
+  // takes the next one then, so that there is one of each at most.
+  using Handled = std::function<void()>;
+  void watch_create(WatchSinkPtr sink, WatchSpec spec, Handled handled = nullptr);
+  void watch_cancel(WatchSinkPtr sink, std::int64_t watch_id, Handled handled = nullptr);
+  void watch_progress(WatchSinkPtr sink, Handled handled = nullptr);
   void watch_close(WatchSinkPtr sink);
   void watch_resume(WatchSinkPtr sink);
-  void watch_progress(WatchSinkPtr sink);
 
   void fill(pb::ResponseHeader& header) const;
   std::int64_t revision() const { return revision_.load(std::memory_order_acquire); }
@@ -83,10 +88,12 @@ class Engine {
     bool writes = false;
     std::function<Result<void>()> work;
     Done done;
+    std::size_t bytes = 0;  // of the request
   };
   Engine(EngineOptions options, Clock& clock, Logger log);
   void submit(Job job);
-  void post(std::function<void()> note);  // never refused: bounded by the streams there are
+  // Never refused: bounded by the streams there are.
+  void post(std::function<void()> note);
   void run();
   bool wait_for_work(std::vector<Job>& jobs, std::vector<std::function<void()>>& notes);
   void serve(std::vector<Job> jobs);
@@ -117,6 +124,7 @@ class Engine {
   std::mutex mutex_;
   std::condition_variable arrived_;
   std::deque<Job> jobs_;
+  std::size_t queued_bytes_ = 0;
   std::vector<std::function<void()>> notes_;
   bool stopping_ = false;
   bool woken_ = false;

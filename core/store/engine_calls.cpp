@@ -21,7 +21,7 @@ void Engine::put(const pb::PutRequest& request, pb::PutResponse& response, Done 
             response.Clear();
             return state_->put(request, response);
           },
-          std::move(done)});
+          std::move(done), request.ByteSizeLong()});
 }
 
 void Engine::delete_range(const pb::DeleteRangeRequest& request, pb::DeleteRangeResponse& response,
@@ -40,7 +40,7 @@ void Engine::txn(const pb::TxnRequest& request, pb::TxnResponse& response, Done 
             response.Clear();
             return state_->txn(request, response);
           },
-          std::move(done)});
+          std::move(done), request.ByteSizeLong()});
 }
 
 void Engine::compact(const pb::CompactionRequest& request, pb::CompactionResponse& response,
@@ -123,15 +123,26 @@ void Engine::lease_keys(std::int64_t lease, std::vector<std::string>& keys, Done
   submit({false, read, std::move(done)});
 }
 
-void Engine::watch_create(WatchSinkPtr sink, WatchSpec spec) {
-  post([this, sink = std::move(sink), spec = std::move(spec)] {
+void Engine::watch_create(WatchSinkPtr sink, WatchSpec spec, Handled handled) {
+  post([this, sink = std::move(sink), spec = std::move(spec), handled = std::move(handled)] {
     hub_->create(sink, spec);
     feeding_ = true;
+    if (handled) handled();
   });
 }
 
-void Engine::watch_cancel(WatchSinkPtr sink, std::int64_t watch_id) {
-  post([this, sink = std::move(sink), watch_id] { hub_->cancel(sink, watch_id); });
+void Engine::watch_cancel(WatchSinkPtr sink, std::int64_t watch_id, Handled handled) {
+  post([this, sink = std::move(sink), watch_id, handled = std::move(handled)] {
+    hub_->cancel(sink, watch_id);
+    if (handled) handled();
+  });
+}
+
+void Engine::watch_progress(WatchSinkPtr sink, Handled handled) {
+  post([this, sink = std::move(sink), handled = std::move(handled)] {
+    hub_->want_progress(sink);
+    if (handled) handled();
+  });
 }
 
 void Engine::watch_close(WatchSinkPtr sink) {
@@ -140,10 +151,6 @@ void Engine::watch_close(WatchSinkPtr sink) {
 
 void Engine::watch_resume(WatchSinkPtr sink) {
   post([this, sink = std::move(sink)] { hub_->resume(sink); });
-}
-
-void Engine::watch_progress(WatchSinkPtr sink) {
-  post([this, sink = std::move(sink)] { hub_->want_progress(sink); });
 }
 
 }  // namespace tombolo

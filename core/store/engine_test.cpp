@@ -356,8 +356,21 @@ TEST_CASE("engine: a burst shares commits, and each request gets its own answer"
   REQUIRE(engine.revision() == 1 + good);
 }
 
-TEST_CASE("engine: more requests than the queue holds are refused") {
+TEST_CASE("engine: the store's files are nobody else's to read") {
   World world;
+  REQUIRE(put(world.open(), "a", "1"));
+  for (const char* suffix : {"", "-wal", "-shm", ".lock"}) {
+    auto rights = std::filesystem::status(world.options.file.string() + suffix).permissions();
+    REQUIRE((rights & std::filesystem::perms(077)) == std::filesystem::perms::none);
+  }
+}
+
+TEST_CASE("engine: more than the queue holds is refused") {
+  World world;
+  world.options.queue_bytes = 100;
+  REQUIRE(put(world.open(), "a", "1"));
+  REQUIRE(put(*world.engine, "a", std::string(200, 'x')).error().what ==
+          etcd::kTooManyRequests.text);
   world.options.queue_requests = 0;
   REQUIRE(put(world.open(), "a", "1").error().what == etcd::kTooManyRequests.text);
 }

@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <bit>
 
 #include "core/store/etcd_errors.h"
 #include "core/store/services.h"
@@ -144,7 +146,11 @@ Result<void> ServiceContext::allow(const grpc::ServerContextBase& call, Access a
   static const auto denied = metrics::counter("tombolo_store_denied_total",
                                               "Requests to the store that were not permitted");
   denied.increment();
-  log.warning("{}: {}", call.peer(), allowed.error().what);
+  // A stranger who asks again and again must not fill the log: every one counts, few are told.
+  static std::atomic<std::uint64_t> count = 0;
+  std::uint64_t number = ++count;
+  if (number <= 100 || std::has_single_bit(number))
+    log.warning("{}: {} (denied so far: {})", call.peer(), allowed.error().what, number);
   return etcd::kPermissionDenied.fail();
 }
 

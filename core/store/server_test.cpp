@@ -325,6 +325,33 @@ TEST_CASE("server: malformed requests are refused, and it goes on") {
   (void)stream->Finish();  // cancelled just now
 }
 
+TEST_CASE("server: a client that asks and never reads is not answered without end") {
+  EmbeddedStore store;
+  auto channel = grpc::CreateChannel(store.endpoints()[0], grpc::InsecureChannelCredentials());
+  auto stub = pb::Watch::NewStub(channel);
+  grpc::ClientContext context;
+  auto stream = stub->Watch(&context);
+  // Writing stops when the server does not read on and the transport's windows are full.
+  std::atomic<int> written = 0;
+  std::thread writer([&] {
+    pb::WatchRequest progress;
+    progress.mutable_progress_request();
+    while (written < 2'000'000 && stream->Write(progress)) ++written;
+  });
+  int before = -1;
+  for (int i = 0; i < 300 && before != written; ++i) {
+    before = written;
+    std::this_thread::sleep_for(200ms);
+  }
+  REQUIRE(written < 2'000'000);
+  // The store goes on for others, and for this one when it reads.
+  pb::WatchResponse response;
+  for (int i = 0; i < 5000; ++i) REQUIRE(stream->Read(&response));
+  context.TryCancel();
+  writer.join();
+  (void)stream->Finish();  // cancelled just now
+}
+
 TEST_CASE("server: a graceful stop ends, watches or not") {
   EmbeddedStore store;
   Drive drive;

@@ -9,6 +9,8 @@ namespace tombolo {
 namespace {
 
 constexpr std::size_t kQueueBytes = 4 * 1024 * 1024;
+// Answers that wait for a client that does not read; with more, its requests are not read either.
+constexpr std::size_t kQueueMessages = 1000;
 // Watches that asked for it get no message larger than etcd's largest request and some.
 constexpr std::size_t kFragmentBytes = etcd::kMaxRequestBytes + 512 * 1024;
 
@@ -40,6 +42,8 @@ class StreamSink final : public WatchSink, public std::enable_shared_from_this<S
   // creation requests.
   void expect_created(bool fragment);
   void send(pb::WatchResponse message);
+  // Reads the client's next request, now or when there is room for its answer.
+  void read_next();
   void written(bool ok);
   void detach();
   // No more is sent; true when no write is under way, so that the call may be finished.
@@ -61,6 +65,7 @@ class StreamSink final : public WatchSink, public std::enable_shared_from_this<S
   pb::WatchResponse writing_;
   bool busy_ = false;
   bool starved_ = false;
+  bool reading_later_ = false;
   bool closed_ = false;
 };
 
@@ -77,14 +82,18 @@ class WatchReactor final : public grpc::ServerBidiReactor<pb::WatchRequest, pb::
       if (sink_->close()) Finish(grpc::Status::OK);
       return;
     }
+    // The next request is read when this one is handled: nothing piles up in between.
+    auto next = [sink = sink_] { sink->read_next(); };
     if (request_.has_create_request())
-      create(request_.create_request());
+      create(request_.create_request(), next);
     else if (request_.has_cancel_request())
-      context_.engine.watch_cancel(sink_, request_.cancel_request().watch_id());
+      context_.engine.watch_cancel(sink_, request_.cancel_request().watch_id(), next);
     else if (request_.has_progress_request())
-      context_.engine.watch_progress(sink_);
-    StartRead(&request_);
+      context_.engine.watch_progress(sink_, next);
+    else
+      next();
   }
+  void read() { StartRead(&request_); }
   void OnWriteDone(bool ok) override { sink_->written(ok); }
   void OnDone() override {
     sink_->detach();
@@ -92,7 +101,7 @@ class WatchReactor final : public grpc::ServerBidiReactor<pb::WatchRequest, pb::
   }
 
  private:
-  void create(const pb::WatchCreateRequest& request) {
+  void create(const pb::WatchCreateRequest& request, const Engine::Handled& next) {
     WatchSpec spec;
     // The smallest key there is; an empty one cannot be stored.
     spec.key = request.key().empty() ? std::string(1, '\0') : request.key();
@@ -105,7 +114,8 @@ class WatchReactor final : public grpc::ServerBidiReactor<pb::WatchRequest, pb::
       denied.set_canceled(true);
       denied.set_cancel_reason(
           fmt::format("rpc error: code = PermissionDenied desc = {}", allowed.error().what));
-      return sink_->send(std::move(denied));
+      sink_->send(std::move(denied));
+      return next();
     }
     spec.start_revision = request.start_revision();
     spec.watch_id = request.watch_id();
@@ -116,7 +126,7 @@ class WatchReactor final : public grpc::ServerBidiReactor<pb::WatchRequest, pb::
       spec.no_delete = spec.no_delete || filter == pb::WatchCreateRequest::NODELETE;
     }
     sink_->expect_created(request.fragment());
-    context_.engine.watch_create(sink_, std::move(spec));
+    context_.engine.watch_create(sink_, std::move(spec), next);
   }
 
   ServiceContext& context_;
@@ -240,10 +250,21 @@ void StreamSink::written(bool ok) {
   // A write that fails is followed by a read that fails, which closes.
   if (!ok) queue_.clear();
   write_next();
+  if (reading_later_ && queue_.size() < kQueueMessages / 2) {
+    reading_later_ = false;
+    reactor_->read();
+  }
   if (starved_ && queued_bytes_ < kQueueBytes / 2) {
     starved_ = false;
     engine_.watch_resume(shared_from_this());
   }
+}
+
+void StreamSink::read_next() {
+  std::lock_guard lock(mutex_);
+  if (reactor_ == nullptr) return;
+  reading_later_ = queue_.size() >= kQueueMessages;
+  if (!reading_later_) reactor_->read();
 }
 
 bool StreamSink::close() {
