@@ -210,9 +210,9 @@ int measure() {
       "{:.2f} and {:.2f} ms (embedded, etcd)\n",
       rate, etcd_rate, work, etcd_work, targets[0].middle(&Sample::p99_ms),
       targets[1].middle(&Sample::p99_ms));
-  goal("store-durable-puts", rate, "puts/s", 1000);
-  goal("store-puts-over-etcd", rate / etcd_rate, "x", 1);
-  goal("store-work-per-cpu-over-etcd", work / etcd_work, "x", 1);
+  goal("store_durable_puts", rate, "puts/s", 1000);
+  goal("store_puts_over_etcd", rate / etcd_rate, "x", 1);
+  goal("store_work_per_cpu_second_over_etcd", work / etcd_work, "x", 1);
   return 0;
 }
 
