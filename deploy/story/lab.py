@@ -18,7 +18,7 @@ from shell import Failed, code_of, run
 STATE = "/run/tombolo-demo"
 PREFIX = "tbd-"
 ROUTER = PREFIX + "router"
-LOCK = None
+LOCK, LOCK_FILE = None, "/run/tombolo-demo.lock"
 CLUSTERS = ("east", "west")
 NODES = ("n1", "n2")
 
@@ -55,11 +55,17 @@ def namespaces():
 def lock():
     """One demo on a machine: its names are fixed. The lock goes with this process."""
     global LOCK  # kept open for the life of the process
-    LOCK = open("/run/tombolo-demo.lock", "w", encoding="utf-8")
+    LOCK = open(LOCK_FILE, "w", encoding="utf-8")
     try:
         fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise Failed("another demo, or its tests, is at work on this machine") from None
+
+
+def unlock():
+    """At the end of a process that leaves no demo behind."""
+    if LOCK and os.path.exists(LOCK_FILE):
+        os.remove(LOCK_FILE)
 
 
 def is_up():

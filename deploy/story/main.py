@@ -45,6 +45,7 @@ def remove_undisturbed():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     lab.remove_everything()
+    lab.unlock()
 
 
 def main():
@@ -67,7 +68,7 @@ def main():
                 raise
             return demo.show_status()
         if arguments.command == "down":
-            return lab.remove_everything()
+            return remove_undisturbed()
         if not lab.is_up():
             raise Failed("the demo is not up (deploy/demo up)")
         if arguments.command == "status":

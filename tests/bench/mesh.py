@@ -53,6 +53,7 @@ def main():
              "--id", str(demo.cluster_facts(made.plan, "west")["id"])], check=False).returncode
     finally:
         lab.remove_everything()
+        lab.unlock()
 
 
 if __name__ == "__main__":
