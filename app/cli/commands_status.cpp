@@ -45,7 +45,7 @@ void add_wait(CLI::App& app, Session& session) {
   CLI::App* wait = add_command(&app, "wait", "Wait until every change has reached the world",
                                "tombolo wait                        # all that is known now\n"
                                "tombolo wait --synced --for 60      # also every first list\n"
-                               "tombolo wait --revision 120 --reconciler lb");
+                               "tombolo wait --revision 120 --reconciler load-balancer");
   wait->add_option_function<std::uint64_t>(
       "--revision", [request](std::uint64_t value) { request->set_revision(value); },
       "Revision to wait for (default: the one at the time of the call)");
