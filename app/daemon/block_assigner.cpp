@@ -63,19 +63,23 @@ asio::awaitable<Result<void>> BlockAssigner::assign() {
     return tables_.node_blocks.find(entry.first) != nullptr;
   });
   for (const auto& [key, block] : created_) existing.push_back(block);
+  std::vector<std::string> nodes;
+  std::vector<NodeBlock> forgotten;
   for (const auto& [key, versioned] : tables_.nodes.rows()) {
-    if (versioned.row.cluster != cluster_) continue;
-    for (const Prefix& prefix : versioned.row.pod_blocks) {
-      NodeBlock held{versioned.row.name, prefix};
-      if (tables_.node_blocks.find(held.key()) != nullptr || created_.contains(held.key()))
-        continue;
-      CO_TRY_OK(co_await create(held));
-      existing.push_back(std::move(held));
+    const Node& node = versioned.row;
+    if (node.cluster != cluster_) continue;
+    nodes.push_back(node.name);
+    for (const Prefix& prefix : node.pod_blocks) {
+      NodeBlock held{node.name, prefix};
+      if (tables_.node_blocks.find(held.key()) == nullptr && !created_.contains(held.key()))
+        forgotten.push_back(std::move(held));
     }
   }
-  std::vector<std::string> nodes;
-  for (const auto& [key, versioned] : tables_.nodes.rows())
-    if (versioned.row.cluster == cluster_) nodes.push_back(versioned.row.name);
+  // The tables may change while a block is written, so nothing of them is held from here on.
+  for (const NodeBlock& block : forgotten) {
+    CO_TRY_OK(co_await create(block));
+    existing.push_back(block);
+  }
 
   NodeBlockAssignment assignment = assign_node_blocks(ranges, existing, std::move(nodes));
   for (const NodeBlock& block : assignment.added) {

@@ -57,7 +57,7 @@ def pods_reach_each_other(demo):
 
 
 def cni_keeps_its_word(demo):
-    """CNI: VERSION, CHECK of a sound and of a damaged pod, ADD twice, DEL three times, DEL without a namespace"""
+    """CNI: VERSION, CHECK of a sound and of a damaged pod, DEL three times, DEL without a namespace"""
     pod = demo.start_pod("east", "n1", "passer-by")
     code, version = pod.cni("VERSION")
     expect(code == 0 and "1.1.0" in version["supportedVersions"], f"VERSION: {version}")
