@@ -34,4 +34,46 @@ std::string Attachment::key() const {
   return object_key(container_id, interface_name);
 }
 
+std::string_view to_string(RemoteState state) {
+  switch (state) {
+    case RemoteState::kConnecting:
+      return "connecting";
+    case RemoteState::kReady:
+      return "ready";
+    case RemoteState::kControlPlaneAway:
+      return "control plane away";
+    case RemoteState::kLost:
+      return "lost";
+  }
+  return "?";
+}
+
+std::string_view to_string(PolicyDirection direction) {
+  return direction == PolicyDirection::kIngress ? "ingress" : "egress";
+}
+
+std::string_view to_string(PolicyAction action) {
+  switch (action) {
+    case PolicyAction::kAllow:
+      return "allow";
+    case PolicyAction::kDeny:
+      return "deny";
+    case PolicyAction::kPass:
+      return "pass";
+  }
+  return "?";
+}
+
+std::string_view to_string(PolicyKind kind) {
+  switch (kind) {
+    case PolicyKind::kNetworkPolicy:
+      return "NetworkPolicy";
+  }
+  return "?";
+}
+
+std::string Policy::key() const {
+  return fmt::format("{}/{}/{}", to_string(kind), name_space, name);
+}
+
 }  // namespace tombolo

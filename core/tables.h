@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/clock.h"
 #include "core/ip.h"
+#include "core/policy.h"
 #include "core/table.h"
 
 namespace tombolo {
@@ -217,6 +219,44 @@ struct Frontend {
   bool operator==(const Frontend&) const = default;
 };
 
+// ---- who is who, for policies
+
+// What a security identity stands for: a set of labels that pods of one cluster have.
+struct Identity {
+  std::uint32_t number = 0;
+  std::string cluster;
+  std::string name_space;
+  std::string service_account;
+  StringMap labels;            // of the pod
+  StringMap namespace_labels;  // of its namespace in its own cluster
+  std::string key() const { return std::to_string(number); }
+  bool operator==(const Identity&) const = default;
+};
+
+// Whose an address is, in any cluster: what Cilium calls the ipcache.
+struct IpOwner {
+  Ip ip;
+  std::uint32_t identity = 0;  // below 256: reserved (1 host, 2 world, 5 init, 6 remote node)
+  std::string cluster;
+  std::string name_space;
+  std::string pod_name;
+  std::optional<Ip> node_ip;
+  std::vector<NamedPort> ports;  // the named ones of the pod
+  std::string key() const { return ip.str(); }
+  bool operator==(const IpOwner&) const = default;
+};
+
+// A pod of this node as its cluster's controller knows it.
+struct LocalPod {
+  std::string name_space;
+  std::string name;
+  std::uint32_t identity = 0;  // 0: none yet
+  std::string service_account;
+  std::vector<NamedPort> ports;  // the named ones
+  std::string key() const { return object_key(name_space, name); }
+  bool operator==(const LocalPod&) const = default;
+};
+
 // ---- how it stands
 // -----------------------------------------------------------------------------------------------------
 
@@ -235,6 +275,26 @@ struct ReconcileStatus {
   bool operator==(const ReconcileStatus&) const = default;
 };
 
+// How another cluster stands. Silent: no answer of its store for RemoteOptions::silence.
+enum class RemoteState {
+  kConnecting,        // never heard since this daemon started, and its records were not all read
+  kReady,             // its store answers and everything it publishes has been read
+  kControlPlaneAway,  // its store is silent, its nodes answer (or nobody could ask them): kept
+  kLost,              // its store is silent and its nodes do not answer: out of names and maps
+};
+std::string_view to_string(
+    RemoteState state);  // "connecting", "ready", "control plane away", "lost"
+
+// What this cluster's agents hear of another cluster's nodes; one row per agent and cluster.
+struct NodeReach {
+  std::string node;     // who asked
+  std::string cluster;  // whose nodes
+  std::uint32_t asked = 0;
+  std::uint32_t answered = 0;
+  std::string key() const { return node + "/" + cluster; }
+  bool operator==(const NodeReach&) const = default;
+};
+
 // What is known of another cluster's control plane.
 struct RemoteCluster {
   std::string name;
@@ -242,6 +302,7 @@ struct RemoteCluster {
   bool connected = false;
   bool synced = false;    // everything it publishes has been read at least once
   WallTime last_heard{};  // the last answer of its store
+  RemoteState state = RemoteState::kConnecting;
   std::string error;
   std::string key() const { return name; }
   bool operator==(const RemoteCluster&) const = default;
@@ -259,6 +320,8 @@ struct ControllerTables {
   Table<Service> services{"services", revisions};
   Table<EndpointSlice> endpoint_slices{"endpoint_slices", revisions};
   Table<Frontend> frontends{"frontends", revisions};
+  Table<Policy> policies{"policies", revisions};
+  Table<NodeReach> node_reach{"node_reach", revisions};
   Table<RemoteCluster> remote_clusters{"remote_clusters", revisions};
   Table<ReconcileStatus> status{"status", revisions};
 };
@@ -270,6 +333,15 @@ struct AgentTables {
   Table<Attachment> attachments{"attachments", revisions};
   Table<Node> nodes{"nodes", revisions};
   Table<Frontend> frontends{"frontends", revisions};
+  Table<LocalPod> local_pods{"local_pods", revisions};
+  Table<Policy> policies{"policies", revisions};
+  Table<Identity> identities{"identities", revisions};
+  Table<IpOwner> ip_owners{"ip_owners", revisions};
+  // Derived from the above by the policy compiler.
+  Table<NumberedRule> numbered_rules{"numbered_rules", revisions};
+  Table<VerdictSet> verdict_sets{"verdict_sets", revisions};
+  Table<PolicyPeer> policy_peers{"policy_peers", revisions};
+  Table<GuardedPod> guarded_pods{"guarded_pods", revisions};
   Table<ReconcileStatus> status{"status", revisions};
 };
 

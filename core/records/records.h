@@ -16,7 +16,9 @@ inline constexpr std::string_view kBlocksPrefix = "tombolo/v1/blocks/";         
 inline constexpr std::string_view kBlockOwnersPrefix = "tombolo/v1/block-owners/";  // PREFIX: node
 inline constexpr std::string_view kLeasesPrefix = "tombolo/v1/leases/";  // NODE/CONTAINER/INTERFACE
 inline constexpr std::string_view kFrontendsPrefix = "tombolo/v1/frontends/";  // NAMESPACE/NAME
-inline constexpr std::string_view kFleetPrefix = "tombolo/v1/fleet/";          // CLUSTER
+inline constexpr std::string_view kPoliciesPrefix = "tombolo/v1/policies/";  // KIND/NAMESPACE/NAME
+inline constexpr std::string_view kReachPrefix = "tombolo/v1/reach/";        // NODE/CLUSTER
+inline constexpr std::string_view kFleetPrefix = "tombolo/v1/fleet/";        // CLUSTER
 
 std::string node_block_key(const NodeBlock& block);
 std::string encode(const NodeBlock& block);
@@ -29,5 +31,13 @@ Result<Attachment> decode_attachment(const KeyValue& kv);
 std::string frontend_key(const Frontend& frontend);
 std::string encode(const Frontend& frontend);
 Result<Frontend> decode_frontend(const KeyValue& kv);
+
+std::string policy_key(const Policy& policy);
+std::string encode(const Policy& policy);
+Result<Policy> decode_policy(const KeyValue& kv);
+
+std::string reach_key(const NodeReach& reach);
+std::string encode(const NodeReach& reach);
+Result<NodeReach> decode_reach(const KeyValue& kv);
 
 }  // namespace tombolo::records
