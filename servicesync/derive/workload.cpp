@@ -60,7 +60,7 @@ std::optional<Workload> derive_workload(std::string_view name_space, std::string
   pod = made_by->pod;
   pod->name_space = name_space;
   pod->name = name;
-  if (made_by->hostname_is_name && manifests::is_dns_label(name)) pod->hostname = name;
+  if (made_by->hostname_is_name && is_dns_label(name)) pod->hostname = name;
   join(*pod, attachment);
   if (made_by->scaled_to_zero) {
     pod->terminating = true;

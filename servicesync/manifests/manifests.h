@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/json.h"
+#include "core/names.h"
 #include "core/tables.h"
 
 namespace tombolo::manifests {
@@ -53,13 +54,5 @@ struct Objects {
 // All objects of a YAML stream or JSON text, `kind: List` unfolded. All or nothing: the first error
 // refuses the file. An object that stands twice is an error.
 Result<Objects> decode_objects(std::string_view text, std::string file);
-
-// ---- names (RFC 1123, RFC 6335), as Kubernetes checks them
-
-bool is_dns_label(std::string_view text);      // at most 63
-bool is_dns_subdomain(std::string_view text);  // labels joined by dots, at most 253
-bool is_port_name(std::string_view text);      // IANA service name: at most 15, one letter
-bool is_label_key(std::string_view text);      // "prefix/name"
-bool is_label_value(std::string_view text);    // at most 63, may be empty
 
 }  // namespace tombolo::manifests

@@ -1,0 +1,412 @@
+// In the order of the flow: who governs which pod -> which sets are in force -> which peers they
+// tell apart -> the sets' content -> what changed.
+#include "policy/compiler/compiler.h"
+
+#include <algorithm>
+
+#include "policy/compiler/rule_numbers.h"
+#include "policy/compiler/set_builder.h"
+#include "policy/rules/rules.h"
+
+namespace tombolo::policy {
+namespace {
+
+struct KnownPolicy {
+  Policy policy;
+  std::uint64_t revision = 0;
+};
+using PolicyRef = std::shared_ptr<const KnownPolicy>;
+
+bool isolates(const Policy& policy, PolicyDirection direction) {
+  return direction == PolicyDirection::kIngress ? policy.isolates_ingress : policy.isolates_egress;
+}
+
+std::string_view namespace_of(std::string_view pod) {
+  return pod.substr(0, pod.find('/'));
+}
+
+// What pods must have in common to share a set. No policies: the closed set.
+struct SetKey {
+  PolicyDirection direction = PolicyDirection::kIngress;
+  std::vector<std::pair<std::string, std::uint64_t>> policies;  // key and revision, sorted
+  std::vector<NamedPort> ports;  // of the governed pods, as far as ingress rules name them
+  auto operator<=>(const SetKey&) const = default;
+};
+
+struct LiveSet {
+  std::vector<PolicyRef> policies;  // whose rules the builder points into
+  std::unique_ptr<SetBuilder> builder;
+  std::set<RuleNumber> numbers;
+  std::set<Prefix> prefixes;
+  std::set<std::string> egress_names;
+  std::size_t users = 0;
+  bool stale = true;  // to be classified from scratch
+};
+
+struct KnownPod {
+  LocalGuarded pod;
+  std::optional<SetKey> ingress;  // nothing: not isolated
+  std::optional<SetKey> egress;
+};
+
+constexpr std::string_view kClosed = "closed";
+
+}  // namespace
+
+bool Changes::empty() const {
+  return rules.empty() && erased_rules.empty() && sets.empty() && erased_sets.empty() &&
+         peers.empty() && erased_peers.empty() && pods.empty() && erased_pods.empty();
+}
+
+struct Compiler::State {
+  explicit State(CompilerLimits given)
+      : limits(given),
+        book(given.peers, given.quarantine),
+        rule_numbers(given.rules, given.quarantine) {}
+
+  std::optional<SetKey> key_for(const LocalGuarded& pod, PolicyDirection direction) const;
+  void assign(KnownPod& known);
+  void use(const std::optional<SetKey>& key);
+  void unuse(const std::optional<SetKey>& key);
+  void assign_pods();
+  void make_builder(const SetKey& key, LiveSet& set);
+  void make_sets();
+  void build_sets(const std::vector<std::uint32_t>& fresh);
+  std::string id_of(const std::optional<SetKey>& key) const;
+  void emit(Changes& changes);
+  void emit_rules(Changes& changes);
+
+  CompilerLimits limits;
+  MonotonicTime now{};
+  std::map<std::string, PolicyRef> policies;
+  std::map<std::string, std::set<std::string>> policies_in;  // namespace -> keys
+  std::map<std::uint32_t, Identity> identities;
+  std::map<std::string, KnownPod> pods;
+  std::map<std::string, std::set<std::string>> pods_in;             // namespace -> attachments
+  std::map<std::uint32_t, std::set<std::string>> pods_of_identity;  // -> attachments
+  std::set<std::string> due_pods;
+  std::uint64_t next_revision = 1;
+  SelectorIndex selectors;
+  PeerBook book;
+  RuleNumbers rule_numbers;
+  std::map<SetKey, LiveSet> sets;
+  bool sets_changed = false;
+  bool reclassify = false;
+  std::set<std::string> sent_sets;
+  std::map<std::string, GuardedPod> sent_pods;
+  std::map<std::string, std::string> errors;
+};
+
+// ---- who governs which pod
+
+std::optional<SetKey> Compiler::State::key_for(const LocalGuarded& pod,
+                                               PolicyDirection direction) const {
+  if (pod.pod.empty()) return std::nullopt;
+  auto here = policies_in.find(std::string(namespace_of(pod.pod)));
+  if (here == policies_in.end()) return std::nullopt;
+  auto identity = identities.find(pod.identity);
+  bool known = pod.identity != 0 && identity != identities.end();
+  SetKey key;
+  key.direction = direction;
+  std::set<std::string> names;
+  bool isolated = false;
+  for (const std::string& name : here->second) {
+    const PolicyRef& policy = policies.at(name);
+    if (!isolates(policy->policy, direction)) continue;
+    if (!known) {
+      isolated = true;
+      continue;
+    }
+    if (!governs(policy->policy, identity->second)) continue;
+    isolated = true;
+    key.policies.emplace_back(name, policy->revision);
+    for (const PolicyRule& rule : policy->policy.rules)
+      if (rule.direction == direction && direction == PolicyDirection::kIngress)
+        for (const PolicyPortMatch& port : rule.ports)
+          if (!port.name.empty()) names.insert(port.name);
+  }
+  if (!isolated) return std::nullopt;
+  for (const NamedPort& port : pod.ports)
+    if (names.contains(port.name)) key.ports.push_back(port);
+  std::ranges::sort(key.ports);
+  return key;
+}
+
+void Compiler::State::use(const std::optional<SetKey>& key) {
+  if (!key) return;
+  auto [at, fresh] = sets.try_emplace(*key);
+  ++at->second.users;
+  if (fresh) sets_changed = true;
+}
+
+void Compiler::State::unuse(const std::optional<SetKey>& key) {
+  if (!key) return;
+  auto at = sets.find(*key);
+  if (--at->second.users == 0) sets_changed = true;
+}
+
+void Compiler::State::assign(KnownPod& known) {
+  auto ingress = key_for(known.pod, PolicyDirection::kIngress);
+  auto egress = key_for(known.pod, PolicyDirection::kEgress);
+  use(ingress);
+  use(egress);
+  unuse(known.ingress);
+  unuse(known.egress);
+  known.ingress = std::move(ingress);
+  known.egress = std::move(egress);
+}
+
+void Compiler::State::assign_pods() {
+  for (const std::string& attachment : due_pods)
+    if (auto at = pods.find(attachment); at != pods.end()) assign(at->second);
+  due_pods.clear();
+}
+
+// ---- which sets are in force
+
+void Compiler::State::make_builder(const SetKey& key, LiveSet& set) {
+  NumberedRule isolation;
+  isolation.direction = key.direction;
+  isolation.action = PolicyAction::kDeny;
+  isolation.rule = key.policies.empty() ? std::string(kClosed) : "isolation";
+  std::vector<RuleInForce> rules;
+  for (const auto& [name, revision] : key.policies) {
+    PolicyRef policy = policies.at(name);
+    isolation.policies.push_back(name);
+    for (const PolicyRule& rule : policy->policy.rules) {
+      if (rule.direction != key.direction) continue;
+      RuleInForce in_force;
+      in_force.rule = &rule;
+      in_force.policy = name;
+      NumberedRule numbered{0, 0, key.direction, rule.action, {name}, rule.name};
+      in_force.number = rule_numbers.number_of(std::move(numbered), now);
+      set.numbers.insert(in_force.number);
+      for (const PolicyPeerMatch& peer : rule.peers) {
+        if (peer.prefix) {
+          in_force.prefixes.push_back(&peer);
+          set.prefixes.insert(*peer.prefix);
+          set.prefixes.insert(peer.except.begin(), peer.except.end());
+        } else {
+          in_force.selectors.push_back(selectors.find(peer, identities));
+        }
+      }
+      for (const PolicyPortMatch& port : rule.ports) {
+        if (port.name.empty()) continue;
+        in_force.names_ports = true;
+        if (key.direction == PolicyDirection::kEgress) set.egress_names.insert(port.name);
+      }
+      rules.push_back(std::move(in_force));
+    }
+    set.policies.push_back(std::move(policy));
+  }
+  RuleNumber number = rule_numbers.number_of(std::move(isolation), now);
+  set.numbers.insert(number);
+  set.builder = std::make_unique<SetBuilder>(key.direction, std::move(rules), key.ports, number,
+                                             limits.cells_per_set);
+}
+
+void Compiler::State::make_sets() {
+  if (!sets_changed) return;
+  sets_changed = false;
+  std::erase_if(sets, [](const auto& entry) { return entry.second.users == 0; });
+  std::set<Prefix> prefixes;
+  std::set<std::string> names;
+  for (auto& [key, set] : sets) {
+    if (!set.builder) make_builder(key, set);
+    prefixes.insert(set.prefixes.begin(), set.prefixes.end());
+    names.insert(set.egress_names.begin(), set.egress_names.end());
+  }
+  book.use(std::move(prefixes), std::move(names));
+}
+
+// ---- their content
+
+void Compiler::State::build_sets(const std::vector<std::uint32_t>& fresh) {
+  errors.clear();
+  if (book.refused() > 0)
+    errors["peers"] = fmt::format(
+        "{} addresses have no peer number and are denied where policies "
+        "isolate: more than {} peers",
+        book.refused(), limits.peers - 2);
+  for (auto& [key, set] : sets) {
+    bool whole = set.stale || reclassify || set.builder->wasteful();
+    set.stale = false;
+    if (whole)
+      set.builder->classify(book);
+    else if (!fresh.empty())
+      set.builder->classify(book, fresh);
+    else
+      continue;
+    if (auto built = set.builder->build(); !built) {
+      std::string names;
+      for (const auto& [name, revision] : key.policies)
+        names += fmt::format("{}{}", names.empty() ? "" : " + ", name);
+      errors[names.substr(0, 200)] = built.error().what;
+    }
+  }
+  reclassify = false;
+}
+
+std::string Compiler::State::id_of(const std::optional<SetKey>& key) const {
+  return key ? sets.at(*key).builder->row().id : std::string();
+}
+
+// ---- what changed
+
+void Compiler::State::emit_rules(Changes& changes) {
+  std::set<RuleNumber> used;
+  for (const auto& [key, set] : sets) used.insert(set.numbers.begin(), set.numbers.end());
+  changes.erased_rules = rule_numbers.keep(used, now);
+  changes.rules = rule_numbers.take_new();
+  // One that came and went between two calls was never told of.
+  std::erase_if(changes.rules,
+                [&](const NumberedRule& rule) { return !used.contains(rule.number); });
+}
+
+void Compiler::State::emit(Changes& changes) {
+  emit_rules(changes);
+  std::set<std::string> ids;
+  for (const auto& [key, set] : sets) {
+    const VerdictSet& row = set.builder->row();
+    if (!ids.insert(row.id).second || sent_sets.contains(row.id)) continue;
+    sent_sets.insert(row.id);
+    changes.sets.push_back(row);
+  }
+  for (auto at = sent_sets.begin(); at != sent_sets.end();) {
+    if (ids.contains(*at)) {
+      ++at;
+      continue;
+    }
+    changes.erased_sets.push_back(*at);
+    at = sent_sets.erase(at);
+  }
+  for (const auto& [attachment, known] : pods) {
+    GuardedPod row{attachment,         known.pod.host_interface, known.pod.pod,      known.pod.ips,
+                   known.pod.identity, id_of(known.ingress),     id_of(known.egress)};
+    auto [at, fresh] = sent_pods.try_emplace(attachment);
+    if (!fresh && at->second == row) continue;
+    at->second = row;
+    changes.pods.push_back(std::move(row));
+  }
+  for (auto at = sent_pods.begin(); at != sent_pods.end();) {
+    if (pods.contains(at->first)) {
+      ++at;
+      continue;
+    }
+    changes.erased_pods.push_back(at->first);
+    at = sent_pods.erase(at);
+  }
+}
+
+// ---- the interface
+
+Compiler::Compiler(CompilerLimits limits) : state_(std::make_unique<State>(limits)) {}
+Compiler::~Compiler() = default;
+
+void Compiler::seed_peers(const std::vector<PolicyPeer>& rows) {
+  state_->book.seed(rows);
+}
+
+void Compiler::seed_rules(const std::vector<std::pair<RuleNumber, std::uint64_t>>& digests) {
+  for (const auto& [number, digest] : digests) state_->rule_numbers.seed(number, digest);
+}
+
+void Compiler::set_policy(Policy policy) {
+  std::string key = policy.key();
+  PolicyRef& slot = state_->policies[key];
+  if (slot && slot->policy == policy) return;
+  state_->policies_in[policy.name_space].insert(key);
+  if (auto here = state_->pods_in.find(policy.name_space); here != state_->pods_in.end())
+    state_->due_pods.insert(here->second.begin(), here->second.end());
+  slot = std::make_shared<KnownPolicy>(KnownPolicy{std::move(policy), state_->next_revision++});
+}
+
+void Compiler::erase_policy(const std::string& key) {
+  auto at = state_->policies.find(key);
+  if (at == state_->policies.end()) return;
+  const std::string& name_space = at->second->policy.name_space;
+  auto here = state_->policies_in.find(name_space);
+  here->second.erase(key);
+  if (here->second.empty()) state_->policies_in.erase(here);
+  if (auto pods = state_->pods_in.find(name_space); pods != state_->pods_in.end())
+    state_->due_pods.insert(pods->second.begin(), pods->second.end());
+  state_->policies.erase(at);
+}
+
+void Compiler::set_identity(Identity identity) {
+  std::uint32_t number = identity.number;
+  auto [at, fresh] = state_->identities.try_emplace(number);
+  if (!fresh && at->second == identity) return;
+  // The same number with other labels: peers keep their numbers and change their classes.
+  if (!fresh) {
+    state_->selectors.remove(number);
+    state_->reclassify = true;
+  }
+  at->second = std::move(identity);
+  state_->selectors.add(at->second);
+  state_->book.identity_changed(number);
+  if (auto pods = state_->pods_of_identity.find(number); pods != state_->pods_of_identity.end())
+    state_->due_pods.insert(pods->second.begin(), pods->second.end());
+}
+
+void Compiler::erase_identity(std::uint32_t number) {
+  if (state_->identities.erase(number) == 0) return;
+  state_->selectors.remove(number);
+  state_->book.identity_changed(number);
+  if (auto pods = state_->pods_of_identity.find(number); pods != state_->pods_of_identity.end())
+    state_->due_pods.insert(pods->second.begin(), pods->second.end());
+}
+
+void Compiler::set_owner(IpOwner owner) {
+  state_->book.set_owner(std::move(owner));
+}
+
+void Compiler::erase_owner(const Ip& ip) {
+  state_->book.erase_owner(ip);
+}
+
+void Compiler::set_pod(LocalGuarded pod) {
+  auto [at, fresh] = state_->pods.try_emplace(pod.attachment);
+  if (!fresh && at->second.pod == pod) return;
+  if (!fresh) {
+    state_->pods_in[std::string(namespace_of(at->second.pod.pod))].erase(pod.attachment);
+    state_->pods_of_identity[at->second.pod.identity].erase(pod.attachment);
+  }
+  state_->pods_in[std::string(namespace_of(pod.pod))].insert(pod.attachment);
+  state_->pods_of_identity[pod.identity].insert(pod.attachment);
+  state_->due_pods.insert(pod.attachment);
+  at->second.pod = std::move(pod);
+}
+
+void Compiler::erase_pod(const std::string& attachment) {
+  auto at = state_->pods.find(attachment);
+  if (at == state_->pods.end()) return;
+  state_->unuse(at->second.ingress);
+  state_->unuse(at->second.egress);
+  auto here = state_->pods_in.find(std::string(namespace_of(at->second.pod.pod)));
+  here->second.erase(attachment);
+  if (here->second.empty()) state_->pods_in.erase(here);
+  auto same = state_->pods_of_identity.find(at->second.pod.identity);
+  same->second.erase(attachment);
+  if (same->second.empty()) state_->pods_of_identity.erase(same);
+  state_->pods.erase(at);
+}
+
+Changes Compiler::compile(MonotonicTime now) {
+  state_->now = now;
+  state_->assign_pods();
+  state_->make_sets();
+  PeerBook::Update peers = state_->book.update(state_->identities, now);
+  state_->build_sets(peers.fresh);
+  Changes changes;
+  changes.peers = std::move(peers.rows);
+  changes.erased_peers = std::move(peers.erased);
+  state_->emit(changes);
+  return changes;
+}
+
+const std::map<std::string, std::string>& Compiler::errors() const {
+  return state_->errors;
+}
+
+}  // namespace tombolo::policy
