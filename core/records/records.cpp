@@ -2,42 +2,16 @@
 // checked.
 #include "core/records/records.h"
 
-#include "schema/state/v1/state.pb.h"
+#include "core/records/fields.h"
 
 namespace tombolo::records {
-namespace {
 
 namespace state = ::tombolo::state::v1;
-
-template <class Message>
-std::string bytes_of(const Message& message) {
-  std::string bytes;
-  ENSURE(message.SerializeToString(&bytes), "a record of over 2 GiB");
-  return bytes;
-}
-
-template <class Message>
-Result<Message> parse(const KeyValue& kv) {
-  Message message;
-  if (!message.ParseFromString(kv.value))
-    return fail(Code::kInvalidArgument, "{}: not a {}", kv.key, Message::descriptor()->name());
-  return message;
-}
 
 Result<Ip> ip_of(const KeyValue& kv, const std::string& bytes) {
   auto ip = Ip::from_bytes_be(bytes);
   if (!ip) return std::unexpected(std::move(ip).error().with_context(kv.key));
   return ip;
-}
-
-Result<std::vector<Ip>> ips_of(const KeyValue& kv,
-                               const google::protobuf::RepeatedPtrField<std::string>& list) {
-  std::vector<Ip> ips;
-  for (const std::string& bytes : list) {
-    TRY(ip, ip_of(kv, bytes));
-    ips.push_back(ip);
-  }
-  return ips;
 }
 
 Result<Port> port_of(const KeyValue& kv, std::uint32_t number) {
@@ -57,6 +31,34 @@ Result<Protocol> protocol_of(const KeyValue& kv, state::Protocol protocol) {
       return fail(Code::kInvalidArgument, "{}: protocol {} is unknown", kv.key,
                   static_cast<int>(protocol));
   }
+}
+
+Result<Prefix> prefix_of(const KeyValue& kv, const state::Prefix& message) {
+  TRY(base, ip_of(kv, message.address()));
+  if (message.length() > static_cast<std::uint32_t>(bits_of(base.family())))
+    return fail(Code::kInvalidArgument, "{}: prefix length {}", kv.key, message.length());
+  Prefix prefix(base, static_cast<int>(message.length()));
+  if (prefix.base() != base)
+    return fail(Code::kInvalidArgument, "{}: {}/{} has bits behind its length", kv.key, base.str(),
+                message.length());
+  return prefix;
+}
+
+void set_prefix(state::Prefix* message, const Prefix& prefix) {
+  message->set_address(prefix.base().bytes_be());
+  message->set_length(static_cast<std::uint32_t>(prefix.length()));
+}
+
+namespace {
+
+Result<std::vector<Ip>> ips_of(const KeyValue& kv,
+                               const google::protobuf::RepeatedPtrField<std::string>& list) {
+  std::vector<Ip> ips;
+  for (const std::string& bytes : list) {
+    TRY(ip, ip_of(kv, bytes));
+    ips.push_back(ip);
+  }
+  return ips;
 }
 
 Result<BackendState> backend_state_of(const KeyValue& kv, state::BackendState backend_state) {
@@ -130,18 +132,14 @@ std::string node_block_key(const NodeBlock& block) {
 std::string encode(const NodeBlock& block) {
   state::NodeBlock message;
   message.set_node(block.node);
-  message.mutable_prefix()->set_address(block.prefix.base().bytes_be());
-  message.mutable_prefix()->set_length(static_cast<std::uint32_t>(block.prefix.length()));
+  set_prefix(message.mutable_prefix(), block.prefix);
   return bytes_of(message);
 }
 
 Result<NodeBlock> decode_node_block(const KeyValue& kv) {
   TRY(message, parse<state::NodeBlock>(kv));
-  TRY(base, ip_of(kv, message.prefix().address()));
-  std::uint32_t length = message.prefix().length();
-  if (length > static_cast<std::uint32_t>(bits_of(base.family())))
-    return fail(Code::kInvalidArgument, "{}: prefix length {}", kv.key, length);
-  NodeBlock block{message.node(), Prefix(base, static_cast<int>(length))};
+  TRY(prefix, prefix_of(kv, message.prefix()));
+  NodeBlock block{message.node(), prefix};
   if (node_block_key(block) != kv.key)
     return fail(Code::kInvalidArgument, "{}: holds the block of another key, {}", kv.key,
                 node_block_key(block));
