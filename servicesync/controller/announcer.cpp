@@ -52,6 +52,13 @@ Announcer::Announcer(AnnouncerOptions options, Kv& kv, ControllerTables& tables,
   };
   frontends_ = std::make_unique<Channel<Frontend>>(publish, kv_, tables.frontends, encode, status_,
                                                    tasks_, clock_, rng_, log_);
+  publish.name = "policies";
+  publish.prefix = records::kPoliciesPrefix;
+  auto encode_policy = [](const Policy& policy) -> Result<std::optional<Put>> {
+    return std::optional<Put>(Put{records::policy_key(policy), records::encode(policy)});
+  };
+  policies_ = std::make_unique<Channel<Policy>>(publish, kv_, tables.policies, encode_policy,
+                                                status_, tasks_, clock_, rng_, log_);
   const std::string& cluster = options_.origin.cluster;
   workloads_ = channel("workloads", std::string(keys::kWorkloads), false, inner_.workload_records);
   services_ = channel("services", cilium::keys::state_prefix(cluster, RecordKind::kServices), true,
@@ -89,6 +96,7 @@ void Announcer::start() {
   config.service_exports = true;
   configs_.upsert({cilium::keys::cluster_config(options_.origin.cluster), cilium::encode(config)});
   frontends_->start(tasks_, lease_);
+  policies_->start(tasks_, lease_);
   for (auto* part : {&workloads_, &services_, &exports_, &config_keys_, &canary_keys_})
     (*part)->start(tasks_, lease_);
   tasks_.spawn("published lease", lease_.run());
@@ -97,8 +105,8 @@ void Announcer::start() {
 }
 
 std::vector<const ReconcilerView*> Announcer::reconcilers() const {
-  return {&frontends_->reconciler, &workloads_->reconciler, &services_->reconciler,
-          &exports_->reconciler};
+  return {&frontends_->reconciler, &policies_->reconciler, &workloads_->reconciler,
+          &services_->reconciler, &exports_->reconciler};
 }
 
 asio::awaitable<void> Announcer::beat() {

@@ -1,6 +1,6 @@
-// What the controller writes into its cluster's store: frontends and workloads for the own agents;
-// services, exports, configuration, canaries and the heartbeat for other clusters. Reconcilers at
-// the end of the flow; control thread.
+// What the controller writes into its cluster's store: frontends, policies and workloads for the
+// own agents; services, exports, configuration, canaries and the heartbeat for other clusters.
+// Reconcilers at the end of the flow; control thread.
 //
 // What other clusters read is under one lease, as with Cilium: when nobody has kept it for its time
 // to live (15 minutes), readers see it go. What the own agents need is under none.
@@ -51,6 +51,7 @@ class Announcer {
   Logger log_;
   LeaseKeeper lease_;
   std::unique_ptr<Channel<Frontend>> frontends_;
+  std::unique_ptr<Channel<Policy>> policies_;
   std::unique_ptr<Channel<StoreRecord>> workloads_;
   std::unique_ptr<Channel<StoreRecord>> services_;
   std::unique_ptr<Channel<StoreRecord>> exports_;

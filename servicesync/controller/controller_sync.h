@@ -1,9 +1,10 @@
 // Services of the fleet, from sources to store, in one object: what the controller role composes.
 //
+//   manifests -> namespaces, policies
 //   manifests, attachments, plan -> workloads, services, slices ┐
 //   other clusters' stores -> own store's cache -> remote services ┴-> merge -> frontends, records
 //
-// It writes the tables namespaces, workloads, services, endpoint_slices, frontends and
+// It writes the tables namespaces, policies, workloads, services, endpoint_slices, frontends and
 // remote_clusters. It needs `attachments` and `plan_blocks` to be fed and marked synced by others:
 // before that nothing is derived, so that a restart takes nothing away. Control thread.
 #pragma once
@@ -29,6 +30,7 @@ struct ControllerSettings {
   std::string cluster;
   std::uint32_t cluster_id = 0;
   std::string manifests;                // a folder; empty: none is watched, see set_objects()
+  manifests::ForeignDecoders foreign;   // of manifests that siblings understand
   int cluster_bits = 8;                 // of an identity's 24; 8 or 9 with Cilium
   bool namespaces_global = true;        // what a namespace without clustermesh.cilium.io/global is
   std::chrono::seconds lease_ttl{900};  // of what other clusters read

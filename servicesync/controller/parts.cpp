@@ -122,7 +122,8 @@ ControllerSync::Parts::Parts(ControllerSettings given, ControllerTables& given_t
       log(logger.with("part", "servicesync")),
       changed(group.executor()),
       inner(tables.revisions),
-      catalog(inner.source, tables.namespaces.take_writer("manifests"), status, log),
+      catalog(inner.source, tables.namespaces.take_writer("manifests"),
+              tables.policies.take_writer("manifests"), status, log),
       identity_mirror(mirror_options(settings, "identities",
                                      cilium::keys::state_prefix(settings.cluster,
                                                                 cilium::RecordKind::kIdentities)),
@@ -170,6 +171,7 @@ ControllerSync::Parts::Parts(ControllerSettings given, ControllerTables& given_t
   source::FolderOptions options;
   options.path = settings.manifests;
   options.rescan = settings.rescan;
+  options.foreign = settings.foreign;
   folder = std::make_unique<source::ManifestFolder>(options, catalog, worker, tasks, clock, log);
 }
 

@@ -115,6 +115,7 @@ TEST_CASE("identities keep their numbers; agents are told of their pods") {
     number = now;
     REQUIRE(number == 65536 + 256);
     REQUIRE(east.value(cilium::keys::identity(number)) ==
+            "k8s:io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name=default;"
             "k8s:io.cilium.k8s.policy.cluster=east;k8s:io.cilium.k8s.policy.serviceaccount="
             "default;k8s:io.kubernetes.pod.namespace=default;k8s:name=rebel-base;");
     REQUIRE(pair.fleet.drive.until([&] {

@@ -77,10 +77,10 @@ std::size_t WorkloadStage::step(std::size_t limit) {
   return done;
 }
 
-const StringMap& WorkloadStage::namespace_labels(std::string_view name_space) const {
-  static const StringMap kNone;
-  const Namespace* row = tables_.namespaces.find(name_space);
-  return row == nullptr ? kNone : row->labels;
+// One without a manifest has what the API server gives every namespace.
+StringMap WorkloadStage::namespace_labels(std::string_view name_space) const {
+  if (const Namespace* row = tables_.namespaces.find(name_space)) return row->labels;
+  return {{"kubernetes.io/metadata.name", std::string(name_space)}};
 }
 
 void WorkloadStage::derive(const std::string& pod) {

@@ -22,7 +22,7 @@ class WorkloadStage final : public Stage {
   void derive(const std::string& pod);
   void use_labels(const std::string& pod, const std::string& labels);
   void publish(const std::string& pod, const Workload* workload);
-  const StringMap& namespace_labels(std::string_view name_space) const;
+  StringMap namespace_labels(std::string_view name_space) const;
 
   std::string cluster_;
   const source::Catalog& catalog_;

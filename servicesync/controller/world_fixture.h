@@ -17,6 +17,24 @@ inline Ip ip_of(std::string_view text) {
   return *Ip::parse(text);
 }
 
+// Stands for the parser of NetworkPolicy, which is another folder's: name, namespace, and one label
+// of the pods that it isolates.
+inline manifests::ForeignDecoders foreign_decoders() {
+  manifests::ForeignDecoders decoders;
+  decoders.network_policy = [](const Cursor& root) -> Result<Policy> {
+    Policy policy;
+    TRY(name, root["metadata"]["name"].string());
+    TRY(name_space, root["metadata"]["namespace"].string_or("default"));
+    TRY(role, root["spec"]["podSelector"]["matchLabels"]["name"].string());
+    policy.name = std::move(name);
+    policy.name_space = std::move(name_space);
+    policy.subjects.requirements = {{"name", LabelOperator::kIn, {std::move(role)}}};
+    policy.isolates_ingress = true;
+    return policy;
+  };
+  return decoders;
+}
+
 struct Fleet {
   Drive drive;
   std::unique_ptr<Clock> clock = make_system_clock();
@@ -73,7 +91,7 @@ class Life {
   void detach(const std::string& pod) { attachments_.erase("c-" + pod + "/eth0"); }
   void attachments_synced() { attachments_.mark_synced(); }
   void apply(const std::string& file, const std::string& text) {
-    auto objects = manifests::decode_objects(text, file);
+    auto objects = manifests::decode_objects(text, file, foreign_decoders());
     INFO((objects ? std::string() : objects.error().what));
     REQUIRE(objects);
     sync.set_objects(file, std::move(objects));
@@ -108,6 +126,7 @@ struct Cluster {
     settings.retry_cap = 4ms;
     settings.progress_interval = 5ms;
     settings.heartbeat = 5ms;
+    settings.foreign = foreign_decoders();
     return settings;
   }
   std::vector<PlanBlock> plan() const {

@@ -4,6 +4,7 @@
 // what". Fields that Tombolo does not use are ignored.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -47,12 +48,20 @@ struct Objects {
   std::vector<PodTemplate> templates;
   std::vector<Service> services;
   std::vector<EndpointSlice> endpoint_slices;
+  std::vector<Policy> policies;
   std::size_t ignored = 0;           // objects of other kinds
   std::map<std::string, int> lines;  // "Service shop/web" -> line of the object, for messages
 };
 
+// Kinds whose meaning lives in a sibling folder; the role that composes both hands the decoders in.
+// Without one, objects of the kind are ignored.
+struct ForeignDecoders {
+  std::function<Result<Policy>(Cursor)> network_policy;  // networking.k8s.io/v1, NetworkPolicy
+};
+
 // All objects of a YAML stream or JSON text, `kind: List` unfolded. All or nothing: the first error
 // refuses the file. An object that stands twice is an error.
-Result<Objects> decode_objects(std::string_view text, std::string file);
+Result<Objects> decode_objects(std::string_view text, std::string file,
+                               const ForeignDecoders& foreign = {});
 
 }  // namespace tombolo::manifests

@@ -205,6 +205,36 @@ endpoints:
   REQUIRE(endpoints[2].zone == "z");
 }
 
+TEST_CASE("kinds of other folders are decoded by what they hand in") {
+  const std::string text = R"(
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: shop}
+)";
+  ForeignDecoders foreign;
+  foreign.network_policy = [](const Cursor& root) -> Result<Policy> {
+    TRY(name, root["metadata"]["name"].string());
+    if (name == "bad") return root["metadata"]["name"].error("is bad");
+    Policy policy;
+    policy.name_space = "shop";
+    policy.name = name;
+    return policy;
+  };
+  auto objects = decode_objects(text, "web.yaml", foreign);
+  REQUIRE(objects);
+  REQUIRE(objects->policies.size() == 1);
+  REQUIRE(objects->policies[0].key() == "NetworkPolicy/shop/p");
+  REQUIRE(objects->ignored == 0);
+  REQUIRE(objects->lines == std::map<std::string, int>{{"NetworkPolicy shop/p", 2}});
+  REQUIRE(decode_objects(text + "---" + text, "web.yaml", foreign).error().what ==
+          "web.yaml:6: NetworkPolicy shop/p stands twice, first in line 2");
+  REQUIRE(decode_objects("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n"
+                         "  name: bad",
+                         "web.yaml", foreign)
+              .error()
+              .what == "web.yaml:4: metadata.name: is bad");
+}
+
 struct Malformed {
   std::string name;
   std::string text;

@@ -15,6 +15,10 @@ std::string full_name(const PodTemplate& pods) {
   return object_key(pods.pod.name_space, pods.name);
 }
 
+std::string full_name(const Policy& policy) {
+  return object_key(policy.name_space, policy.name);
+}
+
 int line_of(const YamlDocument& document, const Cursor& at) {
   auto line = document.place.lines.find(at.path());
   return line == document.place.lines.end() ? 0 : line->second;
@@ -22,7 +26,8 @@ int line_of(const YamlDocument& document, const Cursor& at) {
 
 class Reader {
  public:
-  explicit Reader(const YamlDocument& document, Objects& out) : document_(document), out_(out) {}
+  Reader(const YamlDocument& document, const ForeignDecoders& foreign, Objects& out)
+      : document_(document), foreign_(foreign), out_(out) {}
 
   Result<void> read(const Cursor& root, int depth) {
     TRY_OK(root.expect_object());
@@ -36,6 +41,8 @@ class Reader {
       return add(root, kind, decode_service(root), out_.services);
     if (version == "discovery.k8s.io/v1" && kind == "EndpointSlice")
       return add(root, kind, decode_endpoint_slice(root), out_.endpoint_slices);
+    if (version == "networking.k8s.io/v1" && kind == "NetworkPolicy" && foreign_.network_policy)
+      return add(root, kind, foreign_.network_policy(root), out_.policies);
     bool makes_pods = version == "apps/v1" ? kind == "Deployment" || kind == "ReplicaSet" ||
                                                  kind == "StatefulSet" || kind == "DaemonSet"
                                            : version == "v1" && kind == "ReplicationController";
@@ -70,16 +77,18 @@ class Reader {
   }
 
   const YamlDocument& document_;
+  const ForeignDecoders& foreign_;
   Objects& out_;
 };
 
 }  // namespace
 
-Result<Objects> decode_objects(std::string_view text, std::string file) {
+Result<Objects> decode_objects(std::string_view text, std::string file,
+                               const ForeignDecoders& foreign) {
   Objects objects;
   TRY(documents, parse_yaml(text, std::move(file)));
   for (const YamlDocument& document : documents) {
-    Reader reader(document, objects);
+    Reader reader(document, foreign, objects);
     Cursor root = document.root();
     TRY_OK(reader.read(root, 0));
   }

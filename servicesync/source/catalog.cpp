@@ -47,13 +47,14 @@ SourceTables::SourceTables(RevisionCounter& revisions)
       endpoint_slices("manifest_endpoint_slices", revisions) {}
 
 Catalog::Catalog(SourceTables& tables, Table<Namespace>::Writer namespaces,
-                 Table<ReconcileStatus>::Writer status, Logger log)
+                 Table<Policy>::Writer policies, Table<ReconcileStatus>::Writer status, Logger log)
     : tables_(tables),
       pods_(tables.pods.take_writer("manifests")),
       templates_(tables.templates.take_writer("manifests")),
       services_(tables.services.take_writer("manifests")),
       endpoint_slices_(tables.endpoint_slices.take_writer("manifests")),
       namespaces_(namespaces),
+      policies_(policies),
       status_(status),
       log_(log.with("source", "manifests")) {}
 
@@ -97,6 +98,7 @@ void Catalog::rebuild() {
   Union<manifests::PodTemplate> templates("pods of");
   Union<Service> services("Service");
   Union<EndpointSlice> endpoint_slices("EndpointSlice");
+  Union<Policy> policies("policy");
   std::map<std::string, std::string> notes = errors_;
   std::size_t ignored = 0;
   for (const auto& [file, objects] : files_) {
@@ -105,6 +107,7 @@ void Catalog::rebuild() {
     templates.add(file, objects.templates, notes);
     services.add(file, objects.services, notes);
     endpoint_slices.add(file, objects.endpoint_slices, notes);
+    policies.add(file, objects.policies, notes);
     ignored += objects.ignored;
   }
   namespaces_.replace_all(namespaces.take());
@@ -112,6 +115,7 @@ void Catalog::rebuild() {
   pods_.replace_all(pods.take());
   services_.replace_all(services.take());
   endpoint_slices_.replace_all(endpoint_slices.take());
+  policies_.replace_all(policies.take());
   ignored_objects().set(static_cast<double>(ignored));
   for (const auto& [file, note] : notes) report(file, note);
   auto old = reported_;
@@ -123,6 +127,7 @@ void Catalog::rebuild() {
     pods_.mark_synced();
     services_.mark_synced();
     endpoint_slices_.mark_synced();
+    policies_.mark_synced();
   }
   if (on_change_) on_change_();
 }

@@ -24,9 +24,10 @@ bool is_manifest(const std::string& name) {
   return name.ends_with(".yaml") || name.ends_with(".yml") || name.ends_with(".json");
 }
 
-Result<manifests::Objects> read_objects(const std::string& path) {
+Result<manifests::Objects> read_objects(const std::string& path,
+                                        const manifests::ForeignDecoders& foreign) {
   TRY(text, read_file(path));
-  return manifests::decode_objects(text, path);
+  return manifests::decode_objects(text, path, foreign);
 }
 
 }  // namespace
@@ -104,7 +105,8 @@ ManifestFolder::ManifestFolder(FolderOptions options, Catalog& catalog, Worker& 
 ManifestFolder::~ManifestFolder() = default;
 
 // Runs on the worker: values in, values out.
-ManifestFolder::Scan ManifestFolder::scan(std::string path, bool first,
+ManifestFolder::Scan ManifestFolder::scan(std::string path,
+                                          const manifests::ForeignDecoders& foreign, bool first,
                                           std::map<std::string, Signature> known,
                                           std::set<std::string> touched) {
   Scan result;
@@ -136,7 +138,7 @@ ManifestFolder::Scan ManifestFolder::scan(std::string path, bool first,
     } else if (touched.contains(name) || same || first ||
                (!is_new && before->second.inode != now.inode)) {
       now.loaded = true;
-      result.read.emplace_back(file, read_objects(file));
+      result.read.emplace_back(file, read_objects(file, foreign));
     } else {
       result.unsettled = true;
     }
@@ -161,9 +163,9 @@ asio::awaitable<void> ManifestFolder::run() {
   while (!tasks_.cancelled()) {
     due_ = false;
     inotify_->watch(options_.path);
-    auto job = [path = options_.path, first = !catalog_.listed(), known = known_,
-                touched = std::exchange(touched_, {})]() mutable {
-      return scan(std::move(path), first, std::move(known), std::move(touched));
+    auto job = [path = options_.path, foreign = options_.foreign, first = !catalog_.listed(),
+                known = known_, touched = std::exchange(touched_, {})]() mutable {
+      return scan(std::move(path), foreign, first, std::move(known), std::move(touched));
     };
     Scan result = co_await worker_.run(std::move(job));
     if (tasks_.cancelled()) co_return;

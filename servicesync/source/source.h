@@ -29,7 +29,7 @@ struct SourceTables {
 // by name; the others are told in the status table (reconciler "manifests", object = file).
 class Catalog {
  public:
-  Catalog(SourceTables& tables, Table<Namespace>::Writer namespaces,
+  Catalog(SourceTables& tables, Table<Namespace>::Writer namespaces, Table<Policy>::Writer policies,
           Table<ReconcileStatus>::Writer status, Logger log);
 
   // An error keeps what the file had before.
@@ -55,6 +55,7 @@ class Catalog {
   Table<Service>::Writer services_;
   Table<EndpointSlice>::Writer endpoint_slices_;
   Table<Namespace>::Writer namespaces_;
+  Table<Policy>::Writer policies_;
   Table<ReconcileStatus>::Writer status_;
   Logger log_;
   std::function<void()> on_change_;
@@ -70,6 +71,7 @@ struct FolderOptions {
   Duration debounce = std::chrono::milliseconds(20);
   Duration rescan = std::chrono::seconds(5);         // finds what inotify does not tell
   Duration settle = std::chrono::milliseconds(200);  // how long a file must be left alone
+  manifests::ForeignDecoders foreign;
 };
 
 // Watches a folder: files *.yaml, *.yml and *.json that do not begin with a dot, not below
@@ -87,8 +89,8 @@ class ManifestFolder {
   class Inotify;
   struct Signature;
   struct Scan;
-  static Scan scan(std::string path, bool first, std::map<std::string, Signature> known,
-                   std::set<std::string> touched);
+  static Scan scan(std::string path, const manifests::ForeignDecoders& foreign, bool first,
+                   std::map<std::string, Signature> known, std::set<std::string> touched);
   asio::awaitable<void> listen();
   asio::awaitable<void> tick();
   void take(Scan scan);

@@ -26,11 +26,13 @@ struct World {
   RevisionCounter revisions;
   SourceTables tables{revisions};
   Table<Namespace> namespaces{"namespaces", revisions};
+  Table<Policy> policies{"policies", revisions};
   Table<ReconcileStatus> status{"status", revisions};
   std::unique_ptr<Clock> clock = make_system_clock();
   Worker worker;
   TaskGroup tasks{drive.executor()};
-  Catalog catalog{tables, namespaces.take_writer("test"), status.take_writer("test"), Logger()};
+  Catalog catalog{tables, namespaces.take_writer("test"), policies.take_writer("test"),
+                  status.take_writer("test"), Logger()};
   std::unique_ptr<ManifestFolder> folder;
 
   World() {
