@@ -357,6 +357,8 @@ void for_each_table(ControllerTables& tables, Visit visit) {
   visit(tables.services);
   visit(tables.endpoint_slices);
   visit(tables.frontends);
+  visit(tables.policies);
+  visit(tables.node_reach);
   visit(tables.remote_clusters);
   visit(tables.status);
 }
@@ -367,6 +369,14 @@ void for_each_table(AgentTables& tables, Visit visit) {
   visit(tables.attachments);
   visit(tables.nodes);
   visit(tables.frontends);
+  visit(tables.local_pods);
+  visit(tables.policies);
+  visit(tables.identities);
+  visit(tables.ip_owners);
+  visit(tables.numbered_rules);
+  visit(tables.verdict_sets);
+  visit(tables.policy_peers);
+  visit(tables.guarded_pods);
   visit(tables.status);
 }
 

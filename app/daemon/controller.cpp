@@ -6,6 +6,7 @@
 #include "core/store/etcd_client.h"
 #include "core/store/mirror.h"
 #include "core/worker.h"
+#include "policy/languages/languages.h"
 #include "servicesync/cilium/cilium.h"
 #include "servicesync/controller/controller_sync.h"
 
@@ -103,6 +104,7 @@ class RealController final : public Controller {
     settings.cluster = config_.cluster().name();
     settings.cluster_id = config_.cluster().id();
     settings.manifests = config_.controller().manifests();
+    settings.foreign.network_policy = policy::parse_network_policy;
     settings.cluster_bits = static_cast<int>(config_.cluster().identity_cluster_bits());
     return settings;
   }

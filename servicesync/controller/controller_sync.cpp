@@ -151,7 +151,7 @@ asio::awaitable<Result<std::vector<std::string>>> ControllerSync::forget_unknown
 
 asio::awaitable<Result<void>> ControllerSync::import_service(std::string name_space,
                                                              std::string name) {
-  if (!is_dns_label(name_space) || !manifests::is_dns_label(name))
+  if (!is_dns_label(name_space) || !is_dns_label(name))
     co_return fail(Code::kInvalidArgument, "{}/{} is not NAMESPACE/NAME", name_space, name);
   Put put{std::string(keys::kImports) + object_key(name_space, name), "{}"};
   CO_TRY_OK(co_await parts_->own.put(std::move(put)));

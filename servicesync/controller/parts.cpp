@@ -45,7 +45,7 @@ Result<cilium::ClusterService> decode_cached_service(const KeyValue& kv) {
 
 Result<Import> decode_import(const KeyValue& kv) {
   TRY(object, cilium::name_in_key(kv.key, keys::kImports));
-  if (!is_dns_label(namespace_of(object)) || !manifests::is_dns_label(name_of(object)))
+  if (!is_dns_label(namespace_of(object)) || !is_dns_label(name_of(object)))
     return fail(Code::kInvalidArgument, "{}: is not NAMESPACE/NAME", kv.key);
   return Import{std::string(object)};
 }
