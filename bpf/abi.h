@@ -126,6 +126,239 @@ static inline __u32 lb_ring_flags(__u64 word) {
   return (__u32)(word >> 56);
 }
 
+/* ---- policy at interfaces
+ *
+ * How a packet is judged:
+ *
+ *   policy_interfaces[ifindex]                   -> the pod: its addresses, one set per direction
+ *   policy_flows[both ends, in order]            -> judged already, under this generation: done
+ *   policy_addresses[address], policy_ranges     -> peer number of the other end
+ *   policy_sets[set]                             -> where its tables are
+ *   policy_classes[set's offset + peer number]   -> peer class
+ *   policy_directories[set][protocol][port >> 8] -> a port class, or policy_pages[…][port & 255]
+ *   policy_verdicts[set's offset + peer class * port classes + port class] -> allowed or not, rule
+ *
+ * A set is never rewritten while an interface refers to it; an interface's value is replaced whole.
+ */
+enum {
+  kMaxPolicyInterfaces = 4096,
+  kMaxPolicyAddresses = 1 << 18,
+  kMaxPolicyRanges = 1 << 16,
+  kMaxPolicyFlows = 1 << 17,
+  kMaxPolicyFragments = 4096,
+  kMaxPolicySets = 1024,  /* id 0: not isolated */
+  kPolicyClosed = 0xffff, /* in place of a set: everything is denied */
+  kClassesPerBlock = 32,
+  kMaxClassBlocks = 1 << 17, /* 4 Mi peer classes */
+  kVerdictsPerBlock = 16,
+  kMaxVerdictBlocks = 1 << 17, /* 2 Mi verdicts */
+  kPortsPerPage = 256,
+  kMaxPortPages = 8192,
+  kMaxPolicyRules = 1 << 16,
+  kAddressesPerInterface = 8,
+  kInterfaceName = 16, /* IFNAMSIZ */
+  kPolicyEventsBytes = 1 << 20,
+  kPolicyEventsPerSecond = 2000, /* and CPU; more are counted, not told */
+};
+
+struct policy_address {
+  __u32 address_be[4]; /* as in lb_endpoint */
+  __u32 net_id;
+};
+TOMBOLO_ABI_SIZE(policy_address, 20);
+
+/* For the trie: bits count from net_id on, so a whole IPv4 address has 32 + 128 bits. */
+struct policy_range {
+  __u32 prefix_bits;
+  __u32 net_id_be;
+  __u32 address_be[4];
+};
+TOMBOLO_ABI_SIZE(policy_range, 24);
+
+struct policy_peer {
+  __u32 peer;
+  __u32 identity;
+};
+TOMBOLO_ABI_SIZE(policy_peer, 8);
+
+struct policy_interface {
+  __u32 generation; /* never 0, never the same twice */
+  __u32 identity;
+  __u32 ingress_set; /* 0: not isolated; kPolicyClosed */
+  __u32 egress_set;
+  __u32 address_count;
+  char name[kInterfaceName]; /* to know it again when the device is gone */
+  __u32 addresses_be[kAddressesPerInterface][4];
+};
+TOMBOLO_ABI_SIZE(policy_interface, 164);
+
+struct policy_set {
+  __u64 name[2]; /* VerdictSet::id, to know it again after a restart */
+  __u32 class_block;
+  __u32 peer_count;
+  __u32 verdict_block;
+  __u32 port_class_count;
+  __u32 other_class;  /* port class of every protocol without ports */
+  __u32 otherwise;    /* the rule that denies a peer without a class */
+  __u32 class_blocks; /* how much of each is the set's own */
+  __u32 verdict_blocks;
+};
+TOMBOLO_ABI_SIZE(policy_set, 48);
+
+struct policy_class_block {
+  __u16 at[kClassesPerBlock];
+};
+TOMBOLO_ABI_SIZE(policy_class_block, 64);
+
+struct policy_verdict_block {
+  __u32 at[kVerdictsPerBlock];
+};
+TOMBOLO_ABI_SIZE(policy_verdict_block, 64);
+
+enum { kPolicyAllow = 1u << 31, kDirectoryClass = 1u << 31 };
+
+/* By TCP, UDP, SCTP and the port's upper byte: kDirectoryClass and a class, or a page. */
+struct policy_directory {
+  __u32 at[3 * 256];
+};
+TOMBOLO_ABI_SIZE(policy_directory, 3072);
+
+struct policy_page {
+  __u16 at[kPortsPerPage];
+};
+TOMBOLO_ABI_SIZE(policy_page, 512);
+
+/* Both ends of a flow, the smaller address (as bytes, then the smaller port) first, so that both
+ * directions have one key. Ports of ICMP echo: its identifier, twice; else 0. */
+struct policy_flow_key {
+  __u32 low_be[4];
+  __u32 high_be[4];
+  __u16 low_port_be;
+  __u16 high_port_be;
+  __u32 net_id;
+  __u8 protocol;
+  __u8 pad[3];
+};
+TOMBOLO_ABI_SIZE(policy_flow_key, 44);
+
+/* What was decided at one end. Another generation: to be judged again. */
+struct policy_judgement {
+  __u32 interface_generation; /* 0: never judged */
+  __u32 peers_generation;
+  __u32 rule;
+};
+TOMBOLO_ABI_SIZE(policy_judgement, 12);
+
+enum policy_flow_flags {
+  kFlowHighBegan = 1, /* the end that began it is the one called high */
+  kFlowFromNode = 2,  /* the node itself began it */
+  kFlowFinLow = 4,    /* TCP FIN seen from that end */
+  kFlowFinHigh = 8,
+  kFlowReset = 16,
+  kFlowAnswered = 32, /* packets of both directions were seen */
+};
+
+struct policy_flow {
+  __u64 seen_ns; /* CLOCK_MONOTONIC */
+  struct policy_judgement egress;
+  struct policy_judgement ingress;
+  __u32 flags;
+  __u32 pad;
+};
+TOMBOLO_ABI_SIZE(policy_flow, 40);
+
+struct policy_fragment_key {
+  __u32 source_be[4];
+  __u32 destination_be[4];
+  __u32 id;
+  __u32 net_id;
+  __u8 protocol;
+  __u8 pad[3];
+};
+TOMBOLO_ABI_SIZE(policy_fragment_key, 44);
+
+struct policy_ports {
+  __u16 source_be;
+  __u16 destination_be;
+};
+TOMBOLO_ABI_SIZE(policy_ports, 4);
+
+struct policy_globals {
+  __u32 peers_generation; /* grows with every change of addresses and ranges */
+  __u32 range_count;      /* 0: the trie need not be asked */
+  __u32 trace_accepts;    /* 1: tell of new flows that are allowed, too */
+  __u32 next_generation;  /* of an interface; the daemon's own, kept over restarts */
+};
+TOMBOLO_ABI_SIZE(policy_globals, 16);
+
+struct policy_rule_counts {
+  __u64 flows;
+  __u64 packets;
+  __u64 bytes; /* of whole frames */
+};
+TOMBOLO_ABI_SIZE(policy_rule_counts, 24);
+
+struct policy_rule {
+  __u64 digest; /* NumberedRule::digest; 0: unused */
+};
+TOMBOLO_ABI_SIZE(policy_rule, 8);
+
+/* In the order of FlowReason (bpf/guard.h). */
+enum policy_reason {
+  kReasonRule, /* a rule or an isolation decided, or the pod's own node sent it */
+  kReasonRevoked,
+  kReasonClosed,
+  kReasonSource,
+  kReasonUnknown,
+  kReasonFragment,
+  kReasonMalformed,
+  kReasonNotIp,
+  kReasonIcmpError,
+};
+
+struct policy_event {
+  __u64 time_ns; /* CLOCK_MONOTONIC */
+  __u32 ifindex;
+  __u32 rule;
+  __u32 own_identity;
+  __u32 peer_identity;
+  __u32 peer;
+  __u32 length;
+  __u32 source_be[4];
+  __u32 destination_be[4];
+  __u16 source_port_be;
+  __u16 destination_port_be;
+  __u8 protocol;
+  __u8 egress; /* 1: the pod sent it */
+  __u8 allowed;
+  __u8 reason;
+  __u8 judged_egress; /* 1: the pod's egress rules decided (an answer is judged as its question) */
+  __u8 pad[7];
+};
+TOMBOLO_ABI_SIZE(policy_event, 80);
+
+enum policy_counter {
+  kPolicyPackets,
+  kPolicyNewFlows,
+  kPolicyDenied,
+  kPolicySource,
+  kPolicyUnknown,
+  kPolicyFragments,
+  kPolicyMalformed,
+  kPolicyIcmpErrors,
+  kPolicyRevoked,
+  kPolicyFlowNotStored, /* no room: judged again with every packet */
+  kPolicyEventsLost,    /* no room in the ring */
+  kPolicyEventsSuppressed,
+  kPolicyCounters,
+};
+
+struct policy_budget {
+  __u64 window_ns;
+  __u64 used;
+};
+TOMBOLO_ABI_SIZE(policy_budget, 16);
+
 #ifdef __cplusplus
 }  // namespace tombolo::abi
 #endif

@@ -187,6 +187,9 @@ class Guard {
   virtual asio::awaitable<Result<std::vector<RuleCounters>>> rule_counters() = 0;
   virtual asio::awaitable<Result<std::vector<GuardCounter>>> stats() = 0;
   virtual bool uses_tcx() const = 0;
+  // "from_pod", "to_pod" and "nothing" (which costs what a program costs that does nothing): for
+  // tests and benchmarks that run them.
+  virtual int program_fd(std::string_view name) const = 0;
 };
 
 }  // namespace tombolo::bpf

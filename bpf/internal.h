@@ -11,6 +11,8 @@
 
 #include "bpf/bpf.h"
 
+struct bpf_map;
+
 namespace tombolo::abi {
 inline std::strong_ordering operator<=>(const lb_endpoint& a, const lb_endpoint& b) {
   return std::memcmp(&a, &b, sizeof(a)) <=> 0;
@@ -194,12 +196,26 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-// The folder BPFFS_ROOT/tombolo, mounted and locked for this process.
+// Returns when no program runs any more that began before wait() (some ms).
+class Grace {
+ public:
+  static Result<Grace> open();
+  Result<void> wait() const;
+
+ private:
+  UniqueFd inner_;
+  UniqueFd outer_;
+};
+
+// A folder BPFFS_ROOT/PART, mounted and locked for this process.
+inline constexpr std::string_view kBalancingPins = "tombolo";
+inline constexpr std::string_view kPolicyPins = "tombolo-policy";
 class PinFolder {
  public:
-  static Result<PinFolder> open(const Settings& settings);
+  static Result<PinFolder> open(const std::string& bpffs_root, std::string_view part);
   // Like open, but makes nothing: absent is an empty optional.
-  static Result<std::optional<PinFolder>> find(const Settings& settings);
+  static Result<std::optional<PinFolder>> find(const std::string& bpffs_root,
+                                               std::string_view part);
   std::string maps() const { return version() + "/maps"; }
   std::string links() const { return version() + "/links"; }
   // Removes what other ABI versions left; returns how many there were.
@@ -211,6 +227,8 @@ class PinFolder {
   std::string root_;
   UniqueFd lock_;
 };
+// True when the pin exists and is now the map of the object that is about to be loaded.
+Result<bool> take_over_map(bpf_map* map, const std::string& path);
 // Takes the bpffs at `root` away when it is ours (source "tombolo") and nobody pinned anything.
 Result<void> unmount_if_ours(const std::string& root);
 

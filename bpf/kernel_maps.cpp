@@ -1,61 +1,16 @@
 // The maps of the running kernel. Rings, slots and backends are arrays that the kernel lets us map
 // into memory: a ring changes by one 64-bit store, without a system call. Addresses are in a hash
 // and go through bpf(2). Worker thread.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 
 #include "bpf/internal.h"
 #include "bpf/libbpf_api.h"
+#include "bpf/mapped_array.h"
 
 namespace tombolo::bpf {
 namespace {
-
-// A BPF_F_MMAPABLE array; the kernel keeps values at multiples of 8 bytes.
-template <class Value>
-class MappedArray {
-  static_assert(sizeof(Value) % 8 == 0);
-
- public:
-  static Result<MappedArray> open(int fd, std::size_t entries) {
-    auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    std::size_t bytes = (entries * sizeof(Value) + page - 1) / page * page;
-    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (memory == MAP_FAILED) return fail_errno(errno, "map an array of {} bytes", bytes);
-    MappedArray array;
-    array.values_ = static_cast<Value*>(memory);
-    array.entries_ = entries;
-    array.bytes_ = bytes;
-    return array;
-  }
-  MappedArray() = default;
-  MappedArray(MappedArray&& other) noexcept
-      : values_(std::exchange(other.values_, nullptr)),
-        entries_(other.entries_),
-        bytes_(other.bytes_) {}
-  MappedArray& operator=(MappedArray&& other) noexcept {
-    std::swap(values_, other.values_);
-    std::swap(entries_, other.entries_);
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-  ~MappedArray() {
-    if (values_ != nullptr) munmap(values_, bytes_);
-  }
-  std::size_t size() const { return entries_; }
-  Value& at(std::size_t index) const {
-    ENSURE(index < entries_, "{} of {}", index, entries_);
-    return values_[index];
-  }
-
- private:
-  Value* values_ = nullptr;
-  std::size_t entries_ = 0;
-  std::size_t bytes_ = 0;
-};
 
 class KernelMaps : public BpfMaps {
  public:
@@ -69,7 +24,8 @@ class KernelMaps : public BpfMaps {
     maps->rings_ = std::move(rings);
     maps->slots_ = std::move(slots);
     maps->backends_ = std::move(backends);
-    TRY_OK(maps->open_grace());
+    TRY(grace, Grace::open());
+    maps->grace_ = std::move(grace);
     return maps;
   }
 
@@ -139,36 +95,16 @@ class KernelMaps : public BpfMaps {
     return id < backends_.size() ? backends_.at(id) : abi::lb_endpoint{};
   }
 
-  // A write to a map of maps returns after an RCU grace period, so that the caller may free what
-  // the programs could reach before (kernel/bpf/syscall.c, maybe_wait_bpf_programs). This map of
-  // maps exists for that alone.
-  Result<void> wait_for_readers() override {
-    __u32 zero = 0;
-    __u32 inner = static_cast<__u32>(grace_inner_.get());
-    if (int error = bpf_map_update_elem(grace_outer_.get(), &zero, &inner, BPF_ANY); error != 0)
-      return fail_errno(-error, "wait for the programs that run");
-    return {};
-  }
+  Result<void> wait_for_readers() override { return grace_.wait(); }
 
  private:
   static constexpr __u32 kBatch = 4096;
-
-  Result<void> open_grace() {
-    grace_inner_ = UniqueFd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "grace_inner", 4, 4, 1, nullptr));
-    if (!grace_inner_) return fail_errno(errno, "create a map");
-    LIBBPF_OPTS(bpf_map_create_opts, options,
-                .inner_map_fd = static_cast<__u32>(grace_inner_.get()));
-    grace_outer_ = UniqueFd(bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "grace", 4, 4, 1, &options));
-    if (!grace_outer_) return fail_errno(errno, "create a map of maps");
-    return {};
-  }
 
   int frontends_fd_ = -1;
   MappedArray<abi::lb_ring> rings_;
   MappedArray<abi::lb_slot> slots_;
   MappedArray<abi::lb_endpoint> backends_;
-  UniqueFd grace_inner_;
-  UniqueFd grace_outer_;
+  Grace grace_;
 };
 
 }  // namespace

@@ -141,7 +141,7 @@ class KernelLoadBalancer : public LoadBalancer, public ReconcileOperations<Front
 Result<std::unique_ptr<LoadBalancer>> LoadBalancer::open(Settings settings, Clock& clock,
                                                          Logger log) {
   TRY_OK(check_kernel());
-  TRY(pins, PinFolder::open(settings));
+  TRY(pins, PinFolder::open(settings.bpffs_root, kBalancingPins));
   TRY(programs, load_programs(pins, settings.cgroup_root));
   TRY(maps, open_kernel_maps(*programs));
   auto balancer = std::make_unique<KernelLoadBalancer>(

@@ -1,4 +1,4 @@
-// Where maps and links are pinned: BPFFS_ROOT/tombolo/v<abi>/{maps,links}. One process at a time
+// Where maps and links are pinned: BPFFS_ROOT/PART/v<abi>/{maps,links}. One process at a time
 // holds the folder (flock). Another ABI version is another folder; it is removed when this
 // version's tables are in force, never read. Blocking; control thread at start, or worker.
 #include <fcntl.h>
@@ -64,15 +64,14 @@ std::string PinFolder::version() const {
   return fmt::format("{}/v{}", root_, int{abi::kAbiVersion});
 }
 
-Result<PinFolder> PinFolder::open(const Settings& settings) {
-  const std::string& bpffs = settings.bpffs_root;
+Result<PinFolder> PinFolder::open(const std::string& bpffs, std::string_view part) {
   if (!is_bpffs(bpffs)) {
     TRY_OK(make_folder(bpffs));
     if (mount(kMountSource, bpffs.c_str(), "bpf", 0, "mode=0700") != 0)
       return fail_errno(errno, "mount a bpffs on {} (needs CAP_SYS_ADMIN)", bpffs);
   }
   PinFolder folder;
-  folder.root_ = bpffs + "/tombolo";
+  folder.root_ = fmt::format("{}/{}", bpffs, part);
   TRY_OK(make_folder(folder.root_));
   TRY(lock, lock_folder(folder.root_));
   folder.lock_ = std::move(lock);
@@ -81,9 +80,10 @@ Result<PinFolder> PinFolder::open(const Settings& settings) {
   return folder;
 }
 
-Result<std::optional<PinFolder>> PinFolder::find(const Settings& settings) {
+Result<std::optional<PinFolder>> PinFolder::find(const std::string& bpffs_root,
+                                                 std::string_view part) {
   PinFolder folder;
-  folder.root_ = settings.bpffs_root + "/tombolo";
+  folder.root_ = fmt::format("{}/{}", bpffs_root, part);
   if (!is_bpffs(folder.root_)) return std::nullopt;
   TRY(lock, lock_folder(folder.root_));
   folder.lock_ = std::move(lock);
@@ -132,8 +132,8 @@ Result<void> unmount_if_ours(const std::string& root) {
 }
 
 Result<void> detach(const Settings& settings) {
-  {
-    TRY(folder, PinFolder::find(settings));
+  for (std::string_view part : {kBalancingPins, kPolicyPins}) {
+    TRY(folder, PinFolder::find(settings.bpffs_root, part));
     if (folder) TRY_OK(folder->remove_all());
   }
   return unmount_if_ours(settings.bpffs_root);

@@ -93,7 +93,7 @@ struct Policy {
 
 // How the verdict tables call a rule; 0: no rule was needed (not isolated, or the pod's own node).
 using RuleNumber = std::uint32_t;
-inline constexpr RuleNumber kMaxRuleNumber = (1U << 20) - 1;
+inline constexpr RuleNumber kMaxRuleNumber = 65535;
 
 // A rule that a number stands for. A denial is a rule too: "isolation" of the policies that
 // isolate.

@@ -1,0 +1,112 @@
+// tcx: BPF_LINK_CREATE at BPF_TCX_INGRESS and _EGRESS; a living link gets the new program by
+// BPF_LINK_UPDATE. clsact: qdisc and a direct-action filter of our handle and priority, replaced in
+// place (tc-bpf(8)). Blocking.
+#include "bpf/policy/hooks.h"
+
+#include <net/if.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "bpf/internal.h"
+#include "bpf/libbpf_api.h"
+
+namespace tombolo::bpf {
+namespace {
+
+constexpr __u32 kFilterHandle = 0x54424f;  // "TBO"
+constexpr __u32 kFilterPriority = 1;
+
+class Link {
+ public:
+  explicit Link(bpf_link* link) : link_(link) {}
+  ~Link() { bpf_link__destroy(link_); }  // pinned: stays attached
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+  bpf_link* get() const { return link_; }
+
+ private:
+  bpf_link* link_;
+};
+
+bpf_tc_hook tc_hook(const HookPlace& place) {
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(place.ifindex),
+              .attach_point = place.from_pod ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+  return hook;
+}
+
+Result<void> remove_pin(const std::string& pin) {
+  if (unlink(pin.c_str()) != 0 && errno != ENOENT) return fail_errno(errno, "remove {}", pin);
+  return {};
+}
+
+// Gives the link at the pin the program, when it is at this place.
+Result<bool> update_link(const HookPlace& place, bpf_program* program) {
+  Link link(bpf_link__open(place.pin.c_str()));
+  if (link.get() == nullptr) return false;
+  bpf_link_info info{};
+  __u32 size = sizeof(info);
+  bool usable = bpf_link_get_info_by_fd(bpf_link__fd(link.get()), &info, &size) == 0 &&
+                info.type == BPF_LINK_TYPE_TCX && info.tcx.ifindex == place.ifindex;
+  if (!usable) return false;  // of an interface that is gone
+  if (int error = bpf_link__update_program(link.get(), program); error != 0)
+    return fail_errno(-error, "give the link {} its new program", place.pin);
+  return true;
+}
+
+Result<void> attach_tcx(const HookPlace& place, bpf_program* program) {
+  TRY(updated, update_link(place, program));
+  if (updated) return {};
+  LIBBPF_OPTS(bpf_tcx_opts, options, .flags = BPF_F_BEFORE);
+  Link link(bpf_program__attach_tcx(program, static_cast<int>(place.ifindex), &options));
+  if (link.get() == nullptr)
+    return fail_errno(errno, "attach {} by tcx", bpf_program__name(program));
+  TRY_OK(remove_pin(place.pin));
+  if (int error = bpf_link__pin(link.get(), place.pin.c_str()); error != 0)
+    return fail_errno(-error, "pin {}", place.pin);
+  return {};
+}
+
+Result<void> attach_clsact(const HookPlace& place, bpf_program* program) {
+  bpf_tc_hook hook = tc_hook(place);
+  if (int error = bpf_tc_hook_create(&hook); error != 0 && error != -EEXIST)
+    return fail_errno(-error, "make the clsact qdisc of interface {}", place.ifindex);
+  LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = bpf_program__fd(program), .flags = BPF_TC_F_REPLACE,
+              .handle = kFilterHandle, .priority = kFilterPriority);
+  if (int error = bpf_tc_attach(&hook, &options); error != 0)
+    return fail_errno(-error, "attach {} by clsact", bpf_program__name(program));
+  return {};
+}
+
+Result<void> detach_clsact(const HookPlace& place) {
+  bpf_tc_hook hook = tc_hook(place);
+  LIBBPF_OPTS(bpf_tc_opts, options, .handle = kFilterHandle, .priority = kFilterPriority);
+  int error = bpf_tc_detach(&hook, &options);
+  if (error != 0 && error != -ENOENT && error != -EINVAL && error != -ENODEV)
+    return fail_errno(-error, "take the filter of interface {} away", place.ifindex);
+  return {};
+}
+
+}  // namespace
+
+Result<std::uint32_t> interface_index(const std::string& name) {
+  unsigned index = if_nametoindex(name.c_str());
+  if (index == 0) return fail_errno(errno == ENODEV ? ENOENT : errno, "interface {}", name);
+  return index;
+}
+
+Result<void> attach_hook(const HookPlace& place, bpf_program* program, bool tcx) {
+  if (!tcx) {
+    TRY_OK(attach_clsact(place, program));
+    return remove_pin(place.pin);
+  }
+  TRY_OK(attach_tcx(place, program));
+  return detach_clsact(place);
+}
+
+Result<void> detach_hook(const HookPlace& place) {
+  TRY_OK(remove_pin(place.pin));
+  return place.ifindex == 0 ? Result<void>{} : detach_clsact(place);
+}
+
+}  // namespace tombolo::bpf
