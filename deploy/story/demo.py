@@ -12,6 +12,14 @@ from daemons import FLEET, STORE_PORT, Daemon, environment, issue_keys, tombolo
 from pods import HERE, Pod, web
 from shell import Failed, wait_until
 
+# The workloads of the policy chapters: node, namespace, name, and the port that they serve.
+WORKLOADS = {
+    "east": [("n1", "client", "client", 9000), ("n2", "management-ui", "management-ui", 9001),
+             ("n1", "networkdemo", "mysql", 3306), ("n2", "networkdemo", "interpoddemo", 80),
+             ("n1", "networkdemo", "demopod", None)],
+    "west": [("n1", "stars", "frontend", 80), ("n2", "stars", "backend", 6379)],
+}
+
 
 class Demo:
     """Everything the story talks about."""
@@ -27,13 +35,21 @@ class Demo:
     def pod(self, cluster, name):
         return self.pods[f"{cluster}/{name}"]
 
-    def start_pod(self, cluster, node, name, served=False):
-        pod = Pod(cluster, node, name)
+    def start_pod(self, cluster, node, name, served=False, namespace="default", port=8080):
+        pod = Pod(cluster, node, name, namespace)
         self.pods[f"{cluster}/{name}"] = pod
-        return pod.start(*(web(pod) if served else []))
+        return pod.start(*(web(pod, port) if served else []))
 
     def manifest(self, cluster, name):
         return os.path.join(lab.STATE, cluster, "manifests", name)
+
+    def apply(self, cluster, name):
+        """Puts a file of policies/CLUSTER among the cluster's manifests, whole."""
+        shutil.copy(os.path.join(HERE, "policies", cluster, name), self.manifest(cluster, name) + ".new")
+        os.replace(self.manifest(cluster, name) + ".new", self.manifest(cluster, name))
+
+    def withdraw(self, cluster, name):
+        os.remove(self.manifest(cluster, name))
 
     def edit(self, cluster, name, old, new):
         """Changes a manifest as an operator would: the file is replaced whole."""
@@ -133,6 +149,8 @@ def start_pods(demo, cluster):
     demo.start_pod(cluster, "n1", "x-wing")
     if cluster == "west":
         demo.start_pod(cluster, "n2", "echo-base-0", served=True)
+    for node, namespace, name, port in WORKLOADS[cluster]:
+        demo.start_pod(cluster, node, name, served=port is not None, namespace=namespace, port=port)
 
 
 def show_status():

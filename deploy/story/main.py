@@ -19,6 +19,9 @@ def parse(words):
         command = commands.add_parser(name)
         command.add_argument("--no-build", action="store_true")
         command.add_argument("--report", metavar="FILE", help="the checks as JSON")
+        if name == "run":
+            command.add_argument("--chapter", action="append", metavar="TITLE", choices=[title for title, _ in story.CHAPTERS],
+                                 help="this one only; may be given several times")
     commands.add_parser("down")
     commands.add_parser("status")
     commands.add_parser("env").add_argument("cluster", choices=lab.CLUSTERS)
@@ -28,14 +31,14 @@ def parse(words):
     return parser.parse_args(words)
 
 
-def tell_story(report):
+def tell_story(report, titles):
     """Builds the clusters, runs every check, and takes all away again, whatever happens."""
     lab.require_machine()
     if lab.is_up():
         raise Failed("the demo is up: end it first (deploy/demo down)")
     lab.remove_everything()
     try:
-        return story.tell(demo.build(), report)
+        return story.tell(demo.build(), report, titles)
     finally:
         remove_undisturbed()
 
@@ -57,7 +60,7 @@ def main():
         if arguments.command in ("run", "up", "down"):
             lab.lock()
         if arguments.command == "run":
-            return tell_story(arguments.report)
+            return tell_story(arguments.report, arguments.chapter)
         if arguments.command == "up":
             lab.require_machine()
             lab.remove_everything()
