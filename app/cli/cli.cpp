@@ -130,6 +130,7 @@ int run(int argc, char** argv) {
   add_plan_commands(app, session);
   add_cluster_commands(app, session);
   add_object_commands(app, session);
+  add_policy_commands(app, session);
   add_dns_commands(app, session);
   add_pki_commands(app, session);
   add_version(app, session);

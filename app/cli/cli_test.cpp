@@ -390,5 +390,57 @@ TEST_CASE("an operator over TLS") {
   REQUIRE(run_as("controller", {"status"}).code == 4);
 }
 
+constexpr const char* kShop = R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: shop, labels: {app: db}}
+spec: {containers: [{ports: [{containerPort: 3306}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, labels: {app: web}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: only-db-answers, namespace: shop}
+spec: {podSelector: {matchLabels: {app: web}}}
+)";
+
+TEST_CASE("policy matrix needs no daemon") {
+  admin::TemporaryFolder folder;
+  Program program(folder);
+  std::ofstream(folder / "shop.yaml") << kShop;
+  Outcome outcome =
+      program.run({"policy", "matrix", "--files", folder / "shop.yaml", "-o", "json"});
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  auto value = parse_json(outcome.out);
+  REQUIRE(value);
+  REQUIRE(to_json(*value) ==
+          R"({"pods":["shop/db","shop/web"],"allowed":{"TCP/3306":[".X",".."]}})");
+
+  outcome = program.run({"policy", "matrix", "--files", folder / "shop.yaml", "--port", "udp/53"});
+  REQUIRE(outcome.code == 0);
+  REQUIRE_THAT(outcome.out, ContainsSubstring("UDP/53\n  shop/db   .X\n  shop/web  ..\n"));
+}
+
+TEST_CASE("policy matrix says where a manifest is wrong") {
+  admin::TemporaryFolder folder;
+  Program program(folder);
+  std::string file = folder / "shop.yaml";
+  std::ofstream(file) << kShop << "  policyTypes: [Sideways]\n";
+  Outcome outcome = program.run({"policy", "matrix", "--files", file});
+  REQUIRE(outcome.code != 0);
+  REQUIRE_THAT(outcome.err, ContainsSubstring(file + ":"));
+  std::ofstream(file) << kShop;
+  std::ofstream(folder / "again.yaml") << kShop;
+  outcome = program.run({"policy", "matrix", "-f", file, "-f", folder / "again.yaml"});
+  REQUIRE(outcome.code != 0);
+  REQUIRE_THAT(outcome.err, ContainsSubstring(" stands in " + file + " too"));
+  outcome = program.run({"policy", "matrix", "-f", file, "--port", "80"});
+  REQUIRE(outcome.code != 0);
+  REQUIRE_THAT(outcome.err, ContainsSubstring("'80' is not PROTO/PORT"));
+}
+
 }  // namespace
 }  // namespace tombolo::cli

@@ -19,6 +19,7 @@ void add_status_commands(CLI::App& app, Session& session);   // status, wait, au
 void add_plan_commands(CLI::App& app, Session& session);     // plan
 void add_cluster_commands(CLI::App& app, Session& session);  // cluster
 void add_object_commands(CLI::App& app, Session& session);   // pool, ip, service, endpoint
+void add_policy_commands(CLI::App& app, Session& session);   // policy
 void add_dns_commands(CLI::App& app, Session& session);      // dns
 void add_pki_commands(CLI::App& app, Session& session);      // pki
 void add_completion_command(CLI::App& app, Session& session);
