@@ -164,6 +164,7 @@ def agent_restarts(demo):
     lines = []
     for node, pod, crash in (("n2", "rebel-base-2", False), ("n2", "rebel-base-2", True), ("n1", "x-wing", False)):
         seen = restart(demo, "east", node, demo.pod("east", pod), crash)
+        expect(not seen["broken"], f"{node}: {seen['broken']}")
         expect(seen["names_away_ms"] < NAMES_AWAY_MS, f"{node}: names were away for {seen['names_away_ms']:.0f} ms")
         what = "kill -9" if crash else "restart"
         lines.append(f"{what} of east/{node}{' (controller and agent)' if node == 'n1' else ''}: names away for "

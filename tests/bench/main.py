@@ -1,5 +1,5 @@
 """Builds and runs benchmarks, and collects their goal lines. A benchmark is a program (a target of the release preset in
-tests/bench/NAME) or a Python module here (mesh)."""
+tests/bench/NAME) or a Python module here (mesh, loss)."""
 
 import argparse
 import json
@@ -18,7 +18,10 @@ PROGRAMS = {
     "dns": ("bench_dns", "DNS answers per server CPU-second beside Knot"),
     "connect": ("bench_connect", "cost of connect() with and without a service; row to kernel map"),
 }
-MODULES = {"mesh": "from a remote endpoint's change to the local kernel map, through two real clusters"}
+MODULES = {
+    "mesh": "from a remote endpoint's change to the local kernel map, through two real clusters",
+    "loss": "a cluster lost and back, out of names and maps; restarts of an agent: what clients in pods see",
+}
 GOAL = re.compile(r"^goal: (?P<name>\S+) = (?P<value>\S+) (?P<unit>.+) \(bound (?P<op>\S+) (?P<bound>\S+)\) (?P<verdict>ok|short)$")
 
 
