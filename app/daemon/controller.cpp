@@ -50,6 +50,9 @@ class RealController final : public Controller {
         lease_mirror_(mirror_of("all-leases", std::string(records::kLeasesPrefix)), context.kv,
                       tables_.attachments.take_writer("store"), records::decode_attachment,
                       context.tasks, context.clock, context.rng, context.log),
+        reach_mirror_(mirror_of("node reach", std::string(records::kReachPrefix)), context.kv,
+                      tables_.node_reach.take_writer("store"), records::decode_reach, context.tasks,
+                      context.clock, context.rng, context.log),
         assigner_(config.cluster().name(), tables_, status_, context),
         members_(
             fleet_settings(), context, [this](const FleetMember& member) { add_remote(member); },
@@ -68,9 +71,11 @@ class RealController final : public Controller {
     context_.tasks.spawn("mirror node-blocks", block_mirror_.run());
     context_.tasks.spawn("mirror nodes", node_mirror_.run());
     context_.tasks.spawn("mirror leases", lease_mirror_.run());
+    context_.tasks.spawn("mirror node reach", reach_mirror_.run());
     context_.tasks.spawn("node blocks", assigner_.run());
-    for (const PrefixFollower* follower : {&plan_.follower(), &block_mirror_.follower(),
-                                           &node_mirror_.follower(), &lease_mirror_.follower()})
+    for (const PrefixFollower* follower :
+         {&plan_.follower(), &block_mirror_.follower(), &node_mirror_.follower(),
+          &lease_mirror_.follower(), &reach_mirror_.follower()})
       settling_.add(*follower);
     settling_.add_derivation("node blocks", [this] { return assigner_.idle(); });
     if (!sync_) return;
@@ -197,6 +202,7 @@ class RealController final : public Controller {
   KvMirror<NodeBlock> block_mirror_;
   KvMirror<Node> node_mirror_;
   KvMirror<Attachment> lease_mirror_;
+  KvMirror<NodeReach> reach_mirror_;
   BlockAssigner assigner_;
   FleetMembers members_;
   std::unique_ptr<ControllerSync> sync_;

@@ -41,6 +41,14 @@ TEST_CASE("rows survive the store") {
   REQUIRE(block_kv.key == "tombolo/v1/blocks/n1/10.1.4.0/24");
   REQUIRE(records::decode_node_block(block_kv).value() == block);
 
+  NodeReach reach{"n1", "west", 3, 1};
+  KeyValue reach_kv{records::reach_key(reach), records::encode(reach)};
+  REQUIRE(reach_kv.key == "tombolo/v1/reach/n1/west");
+  REQUIRE(records::decode_reach(reach_kv).value() == reach);
+  REQUIRE(!records::decode_reach({"tombolo/v1/reach/n2/west", reach_kv.value}));
+  reach.answered = 4;
+  REQUIRE(!records::decode_reach({reach_kv.key, records::encode(reach)}));
+
   Attachment attachment;
   attachment.container_id = "c1";
   attachment.interface_name = "eth0";

@@ -33,6 +33,7 @@ void ControllerSync::start() {
   p.tasks.spawn("clusterset mirror", p.clusterset_mirror.run());
   p.tasks.spawn("remote service mirror", p.remote_mirror.run());
   p.tasks.spawn("import mirror", p.import_mirror.run());
+  p.tasks.spawn("remembered remotes mirror", p.remembered_mirror.run());
   p.tasks.spawn("identities", p.identities.run());
   p.tasks.spawn("clusterips", p.cluster_ips.run());
   p.tasks.spawn("clustersetips", p.clusterset_ips.run());
@@ -99,7 +100,9 @@ Result<void> ControllerSync::add_remote(const std::string& name, std::uint32_t i
   options.check_interval = p.settings.progress_interval;
   options.silence = 3 * p.settings.progress_interval;
   options.retry_base = p.settings.retry_base;
-  options.retry_cap = p.settings.retry_cap;
+  // Its return must not wait for us.
+  options.retry_cap = std::min(p.settings.retry_cap, p.settings.progress_interval);
+  options.steady = p.settings.progress_interval;
   options.progress_interval = p.settings.progress_interval;
   auto link = std::make_unique<mesh::RemoteLink>(options, std::move(store), p.mesh);
   link->start();
@@ -140,6 +143,12 @@ asio::awaitable<Result<std::vector<std::string>>> ControllerSync::forget_unknown
       }
       request.key = std::max(prefix_end(below), page.kvs.front().key + '\0');
     }
+  }
+  for (const auto& [cluster, known] : p.inner.remembered_remotes.rows())
+    if (!p.links.contains(cluster) && !members.contains(cluster)) unknown.insert(cluster);
+  for (const std::string& cluster : unknown) {
+    Delete state{fmt::format("{}{}", mesh::kRemotesPrefix, cluster), ""};
+    CO_TRY_OK(co_await p.own.erase(std::move(state)));
   }
   // Every member is linked and its rows are there: what no row stands for may go.
   p.mesh.rows.mark_synced();

@@ -21,12 +21,14 @@ MergeStage::MergeStage(MergeSettings settings, ControllerTables& tables, InnerTa
       imports_(inner.imports.track(wake)),
       cluster_ips_(inner.cluster_ips.track(wake)),
       clusterset_ips_(inner.clusterset_ips.track(wake)),
-      plan_(tables.plan_blocks.track(wake)) {}
+      plan_(tables.plan_blocks.track(wake)),
+      clusters_(tables.remote_clusters.track(wake)),
+      remembered_(inner.remembered_remotes.track(wake)) {}
 
 bool MergeStage::ready() const {
   return inner_.remote_services.synced() && inner_.imports.synced() &&
          inner_.clusterset_ips.synced() && inner_.cluster_ips.synced() &&
-         tables_.plan_blocks.synced();
+         inner_.remembered_remotes.synced() && tables_.plan_blocks.synced();
 }
 
 void MergeStage::collect() {
@@ -39,6 +41,24 @@ void MergeStage::collect() {
   for (const std::string& key : remotes_->take()) follow_remote(key);
   for (const std::string& name_space : namespaces_->take()) add_namespace(name_space);
   if (!plan_->take().empty()) add_all();
+  follow_clusters();
+}
+
+// Rows of clusters change with every heartbeat; only another state concerns their services.
+void MergeStage::follow_clusters() {
+  std::set<std::string> clusters = clusters_->take();
+  clusters.merge(remembered_->take());
+  for (const std::string& cluster : clusters) {
+    RemoteState state = remote_state(tables_, inner_, cluster);
+    auto [known, fresh] = merged_as_.try_emplace(cluster, RemoteState::kConnecting);
+    if (known->second == state) continue;
+    known->second = state;
+    std::string prefix = cluster + "/";
+    const auto& rows = inner_.remote_services.rows();
+    for (auto at = rows.lower_bound(prefix); at != rows.end() && at->first.starts_with(prefix);
+         ++at)
+      due_.insert(at->first.substr(prefix.size()));
+  }
 }
 
 void MergeStage::follow_slice(const std::string& key) {
@@ -103,6 +123,18 @@ std::string MergeStage::imported_by(const std::string& key) const {
   return named ? "namespace annotation" : "";
 }
 
+// A lost cluster's backends are out, unless the service says that they stay: the local annotation
+// decides, else the lost cluster's own.
+std::string MergeStage::why_excluded(const merge::Input& input,
+                                     const cilium::ClusterService& service) const {
+  if (remote_state(tables_, inner_, service.cluster) != RemoteState::kLost) return "";
+  const StringMap* said = service.extras ? &service.extras->annotations : nullptr;
+  if (input.service != nullptr && merge::keeps_lost(input.service->annotations))
+    said = &input.service->annotations;
+  if (said != nullptr && merge::keeps_lost(*said).value_or(false)) return "";
+  return fmt::format("{} is lost", service.cluster);
+}
+
 merge::Input MergeStage::input_of(const std::string& key) const {
   merge::Input input;
   input.cluster = settings_.cluster;
@@ -117,11 +149,10 @@ merge::Input MergeStage::input_of(const std::string& key) const {
     for (const std::string& name : slices->second)
       if (const EndpointSlice* slice = tables_.endpoint_slices.find(name))
         input.slices.push_back(slice);
-  // Here a lost cluster's services will be excluded, with the reason.
   if (auto remotes = remotes_of_.find(key); remotes != remotes_of_.end())
     for (const std::string& name : remotes->second)
       if (const cilium::ClusterService* service = inner_.remote_services.find(name))
-        input.remotes.push_back({service, ""});
+        input.remotes.push_back({service, why_excluded(input, *service)});
   input.imported_by = imported_by(key);
   if (const AddressRecord* record = inner_.cluster_ips.find(key)) input.import_ips = record->ips;
   if (const AddressRecord* record = inner_.clusterset_ips.find(key))
@@ -181,7 +212,8 @@ void MergeStage::want_addresses(const std::string& key, const merge::Output& out
 bool MergeStage::pending() const {
   return !due_.empty() || services_->pending() || manifests_->pending() || slices_->pending() ||
          namespaces_->pending() || remotes_->pending() || imports_->pending() ||
-         cluster_ips_->pending() || clusterset_ips_->pending() || plan_->pending();
+         cluster_ips_->pending() || clusterset_ips_->pending() || plan_->pending() ||
+         clusters_->pending() || remembered_->pending();
 }
 
 void MergeStage::settle() {

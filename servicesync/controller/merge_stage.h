@@ -30,8 +30,10 @@ class MergeStage final : public Stage {
   void collect();
   void follow_slice(const std::string& key);
   void follow_remote(const std::string& key);
+  void follow_clusters();
   void add_namespace(std::string_view name_space);
   void add_all();
+  std::string why_excluded(const merge::Input& input, const cilium::ClusterService& service) const;
   merge::Input input_of(const std::string& key) const;
   std::string imported_by(const std::string& key) const;
   void derive(const std::string& key);
@@ -57,6 +59,9 @@ class MergeStage final : public Stage {
   std::map<std::string, std::string> service_of_;            // slice -> service
   std::map<std::string, std::set<std::string>> slices_of_;   // service -> slices
   std::map<std::string, std::set<std::string>> remotes_of_;  // service -> remote keys
+  std::unique_ptr<Table<RemoteCluster>::Tracker> clusters_;
+  std::unique_ptr<Table<RememberedRemote>::Tracker> remembered_;
+  std::map<std::string, RemoteState> merged_as_;  // how each cluster stood at the last look
   std::set<std::string> due_;
 };
 

@@ -50,6 +50,26 @@ Result<Import> decode_import(const KeyValue& kv) {
   return Import{std::string(object)};
 }
 
+Result<RememberedRemote> decode_remembered(const KeyValue& kv) {
+  TRY(cluster, cilium::name_in_key(kv.key, mesh::kRemotesPrefix));
+  auto state = mesh::parse_remote_state(kv.value);
+  if (!state)
+    return fail(Code::kInvalidArgument, "{}: '{}' is no state of a cluster", kv.key,
+                kv.value.substr(0, 80));
+  return RememberedRemote{std::string(cluster), *state};
+}
+
+// Summed over this cluster's agents.
+mesh::NodeAnswers answers_of(const ControllerTables& tables, const std::string& cluster) {
+  mesh::NodeAnswers sum;
+  for (const auto& [key, reach] : tables.node_reach.rows()) {
+    if (reach.row.cluster != cluster) continue;
+    sum.asked += reach.row.asked;
+    sum.answered += reach.row.answered;
+  }
+  return sum;
+}
+
 IdentityOptions identity_options(const ControllerSettings& settings) {
   IdentityOptions options;
   options.origin = own_origin(settings);
@@ -140,6 +160,9 @@ ControllerSync::Parts::Parts(ControllerSettings given, ControllerTables& given_t
                     clock, rng, log),
       import_mirror(mirror_options(settings, "imports", keys::kImports), own,
                     inner.imports.take_writer("mirror"), decode_import, tasks, clock, rng, log),
+      remembered_mirror(mirror_options(settings, "remembered remotes", mesh::kRemotesPrefix), own,
+                        inner.remembered_remotes.take_writer("mirror"), decode_remembered, tasks,
+                        clock, rng, log),
       identities(identity_options(settings), own, inner.identity_wants, inner.identities, status,
                  tasks, clock, rng, log),
       cluster_ips(cluster_ip_options(settings, tables), own, inner.cluster_ip_wants,
@@ -165,7 +188,13 @@ ControllerSync::Parts::Parts(ControllerSettings given, ControllerTables& given_t
            clock,
            rng,
            log,
-           tasks} {
+           tasks,
+           [this](const std::string& cluster) { return answers_of(tables, cluster); },
+           [this](const std::string& cluster) -> std::optional<RemoteState> {
+             const RememberedRemote* known = inner.remembered_remotes.find(cluster);
+             if (known == nullptr) return std::nullopt;
+             return known->state;
+           }} {
   catalog.on_change([this] { changed.notify_all(); });
   if (settings.manifests.empty()) return;
   source::FolderOptions options;

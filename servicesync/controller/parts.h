@@ -34,6 +34,7 @@ struct ControllerSync::Parts {
   KvMirror<AddressRecord> clusterset_mirror;
   KvMirror<cilium::ClusterService> remote_mirror;
   KvMirror<Import> import_mirror;
+  KvMirror<RememberedRemote> remembered_mirror;
 
   IdentityAllocator identities;
   AddressAllocator cluster_ips;

@@ -51,6 +51,14 @@ struct Import {
   bool operator==(const Import&) const = default;
 };
 
+// How another cluster stood when this controller last knew.
+struct RememberedRemote {
+  std::string cluster;
+  RemoteState state = RemoteState::kConnecting;
+  const std::string& key() const { return cluster; }
+  bool operator==(const RememberedRemote&) const = default;
+};
+
 struct InnerTables {
   explicit InnerTables(RevisionCounter& revisions)
       : source(revisions),
@@ -62,6 +70,7 @@ struct InnerTables {
         clusterset_ips("clusterset_ips", revisions),
         remote_services("remote_services", revisions),
         imports("imports", revisions),
+        remembered_remotes("remembered_remotes", revisions),
         workload_records("workload_records", revisions),
         published("published_services", revisions),
         exports("published_exports", revisions),
@@ -76,12 +85,22 @@ struct InnerTables {
   Table<AddressRecord> clusterset_ips;
   Table<cilium::ClusterService> remote_services;  // key CLUSTER/NS/NAME
   Table<Import> imports;
+  Table<RememberedRemote> remembered_remotes;
   Table<StoreRecord> workload_records;
   Table<StoreRecord> published;
   Table<StoreRecord> exports;
   Table<StoreRecord> configs;
   Table<StoreRecord> canaries;
 };
+
+// What holds for a cluster now: its link's word, or until that has one the word of an earlier life.
+inline RemoteState remote_state(const ControllerTables& tables, const InnerTables& inner,
+                                const std::string& cluster) {
+  const RemoteCluster* row = tables.remote_clusters.find(cluster);
+  if (row != nullptr && row->state != RemoteState::kConnecting) return row->state;
+  const RememberedRemote* known = inner.remembered_remotes.find(cluster);
+  return known == nullptr ? RemoteState::kConnecting : known->state;
+}
 
 // "NS" of "NS/NAME".
 inline std::string_view namespace_of(std::string_view object) {

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::string_view kNamespaceGlobal = "clustermesh.cilium.io/global";
 constexpr std::string_view kImport = "tombolo.io/import";
+constexpr std::string_view kOnLoss = "tombolo.io/on-loss";
 constexpr std::string_view kWeight = "service.cilium.io/weight";
 
 std::string lower(std::string text) {
@@ -99,6 +100,12 @@ std::set<std::string> imports_of(const StringMap& namespace_annotations) {
     if (comma == std::string_view::npos) return names;
     rest.remove_prefix(comma + 1);
   }
+}
+
+std::optional<bool> keeps_lost(const StringMap& annotations) {
+  const std::string* text = find_annotation(annotations, kOnLoss, "");
+  if (text == nullptr) return std::nullopt;
+  return lower(*text) == "keep";
 }
 
 std::uint16_t read_weight(const EndpointSlice& slice, std::vector<std::string>& warnings) {

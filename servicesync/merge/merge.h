@@ -36,6 +36,9 @@ Intent read_intent(const StringMap& annotations);
 bool namespace_is_global(const StringMap& annotations, bool otherwise);
 // tombolo.io/import on the namespace: "*" or names separated by commas.
 std::set<std::string> imports_of(const StringMap& namespace_annotations);
+// tombolo.io/on-loss of a service: "keep" leaves the backends of a lost cluster in use, "drop" (and
+// every other text) does not; nothing when it is not said.
+std::optional<bool> keeps_lost(const StringMap& annotations);
 // service.cilium.io/weight of an EndpointSlice: 0 quarantines its backends. A text that is no
 // number from 0 to 65535 is warned about and counts as 100.
 std::uint16_t read_weight(const EndpointSlice& slice, std::vector<std::string>& warnings);

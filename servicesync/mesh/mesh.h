@@ -4,13 +4,16 @@
 // only what its store says is gone. Control thread.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/store/mirror.h"
 #include "core/store/publisher.h"
 #include "servicesync/cilium/cilium.h"
+#include "servicesync/mesh/judge.h"
 
 namespace tombolo::mesh {
 
@@ -27,7 +30,8 @@ struct RemoteOptions {
   std::uint32_t own_id = 0;
   cilium::Origin origin;                              // who the other one must be
   Duration check_interval = std::chrono::seconds(1);  // of the row in remote_clusters
-  Duration silence = std::chrono::seconds(3);         // unheard for so long is not connected
+  Duration silence = std::chrono::seconds(3);         // unheard for so long is away or lost
+  Duration steady = std::chrono::seconds(1);          // a lost one must answer for so long
   Duration retry_base = std::chrono::milliseconds(100);
   Duration retry_cap = std::chrono::seconds(10);
   Duration progress_interval = std::chrono::seconds(1);
@@ -47,7 +51,14 @@ struct MeshContext {
   Rng& rng;
   Logger log;
   TaskGroup& tasks;  // the links' parent
+  // What the agents hear of a cluster's nodes; empty: nobody asks.
+  std::function<NodeAnswers(const std::string&)> nodes;
+  // How the cluster stood when this controller last knew; nothing while that has not been read.
+  std::function<std::optional<RemoteState>(const std::string&)> remembered;
 };
+
+// How a cluster stood, for the next life of this controller: tombolo/v1/remotes/CLUSTER.
+inline constexpr std::string_view kRemotesPrefix = "tombolo/v1/remotes/";
 
 class RemoteLink {
  public:
@@ -73,6 +84,9 @@ class RemoteLink {
   asio::awaitable<void> watch_state();
   FollowOptions follow(std::string what, std::string prefix) const;
   bool wanted(cilium::RecordKind kind) const;
+  void listen();
+  void decide();
+  asio::awaitable<void> remember();
 
   RemoteOptions options_;
   std::unique_ptr<Kv> remote_;
@@ -85,8 +99,12 @@ class RemoteLink {
   std::unique_ptr<Follower> config_follower_;
   std::unique_ptr<Follower> canary_follower_;
   std::map<cilium::RecordKind, std::unique_ptr<Copy>> copies_;
+  MonotonicTime started_{};
   MonotonicTime heard_{};
+  MonotonicTime steady_since_{};  // it answers since then without a silence
   WallTime heard_wall_{};
+  RemoteState state_ = RemoteState::kConnecting;
+  RemoteState kept_ = RemoteState::kConnecting;  // what the store has
 };
 
 }  // namespace tombolo::mesh

@@ -96,6 +96,7 @@ FollowOptions RemoteLink::follow(std::string what, std::string prefix) const {
 }
 
 void RemoteLink::start() {
+  started_ = context_.clock.now();
   context_.rows.upsert(row());
   tasks_.spawn(name() + " config", config_follower_->run());
   tasks_.spawn(name() + " canaries", canary_follower_->run());
@@ -172,6 +173,7 @@ RemoteCluster RemoteLink::row() const {
   row.name = name();
   row.id = options_.origin.id;
   row.last_heard = heard_wall_;
+  row.state = state_;
   const PrefixFollower& config = config_follower_->state();
   bool heard_lately =
       heard_ != MonotonicTime{} && context_.clock.now() - heard_ <= options_.silence;
@@ -199,20 +201,61 @@ RemoteCluster RemoteLink::row() const {
   return row;
 }
 
+// When its store last answered, on any of the connections.
+void RemoteLink::listen() {
+  MonotonicTime now = context_.clock.now();
+  MonotonicTime heard =
+      std::max(config_follower_->state().last_heard(), canary_follower_->state().last_heard());
+  for (const auto& [kind, copy] : copies_) heard = std::max(heard, copy->mirror.last_heard());
+  if (heard == heard_) return;
+  bool was_silent = heard_ == MonotonicTime{} || heard - heard_ > options_.silence;
+  if (was_silent) steady_since_ = now;
+  heard_ = heard;
+  heard_wall_ = context_.clock.wall_now() - (now - heard);
+}
+
+void RemoteLink::decide() {
+  Evidence evidence;
+  evidence.before = state_;
+  if (evidence.before == RemoteState::kConnecting && context_.remembered)
+    evidence.before = context_.remembered(name()).value_or(RemoteState::kConnecting);
+  MonotonicTime now = context_.clock.now();
+  evidence.heard = heard_ != MonotonicTime{};
+  evidence.silent = now - (evidence.heard ? heard_ : started_);
+  evidence.steady = evidence.heard ? now - steady_since_ : Duration{};
+  RemoteCluster known = row();
+  evidence.current = known.connected && known.synced;
+  for (const auto& [kind, copy] : copies_)
+    evidence.current = evidence.current && copy->mirror.watching();
+  if (context_.nodes) evidence.nodes = context_.nodes(name());
+  RemoteState next = judge(evidence, {options_.silence, options_.steady});
+  if (next == state_) return;
+  log_.info("{} is {} (it was {})", name(), to_string(next), to_string(state_));
+  state_ = next;
+}
+
+// For the next life of this controller. Tried again with every tick until the store has it.
+asio::awaitable<void> RemoteLink::remember() {
+  if (state_ == kept_) co_return;
+  RemoteState state = state_;
+  Put put{fmt::format("{}{}", kRemotesPrefix, name()), std::string(to_string(state))};
+  auto done = co_await context_.own.put(std::move(put));
+  if (done)
+    kept_ = state;
+  else
+    log_.warning("how {} stands is not kept: {}", name(), done.error().text());
+}
+
 asio::awaitable<void> RemoteLink::watch_state() {
   while (!tasks_.cancelled()) {
-    MonotonicTime heard =
-        std::max(config_follower_->state().last_heard(), canary_follower_->state().last_heard());
-    for (const auto& [kind, copy] : copies_) heard = std::max(heard, copy->mirror.last_heard());
-    if (heard != heard_) {
-      heard_ = heard;
-      heard_wall_ = context_.clock.wall_now() - (context_.clock.now() - heard);
-    }
+    listen();
+    decide();
     for (const auto& [kind, copy] : copies_)
       if (copy->mirror.synced() && copy->reconciler.settled())
         context_.canaries.upsert(
             {cilium::keys::synced_cache(name(), kind), format_rfc3339(context_.clock.wall_now())});
     context_.rows.upsert(row());
+    co_await remember();
     if (auto slept = co_await context_.clock.sleep_for(options_.check_interval); !slept) co_return;
   }
 }
@@ -225,6 +268,8 @@ asio::awaitable<Result<void>> RemoteLink::forget() {
     context_.canaries.erase(cilium::keys::synced_cache(name(), kind));
   }
   context_.configs.erase(cilium::keys::cluster_config(name()));
+  Delete state{fmt::format("{}{}", kRemotesPrefix, name()), ""};
+  CO_TRY_OK(co_await context_.own.erase(std::move(state)));
   context_.rows.erase(name());
   co_return Result<void>{};
 }
