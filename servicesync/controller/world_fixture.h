@@ -51,6 +51,7 @@ class Life {
         tasks_(fleet.drive.executor()),
         attachments_(tables.attachments.take_writer("test")),
         plan_(tables.plan_blocks.take_writer("test")),
+        reach_(tables.node_reach.take_writer("test")),
         sync(std::move(settings), tables, tables.status.take_writer("test"), kv_, fleet.worker,
              tasks_, *fleet.clock, *fleet.rng, Logger()) {}
   ~Life() {
@@ -69,6 +70,7 @@ class Life {
  private:
   Table<Attachment>::Writer attachments_;
   Table<PlanBlock>::Writer plan_;
+  Table<NodeReach>::Writer reach_;
 
  public:
   ControllerSync sync;
@@ -101,6 +103,14 @@ class Life {
     wire->set_connected(connected);
     wires[name] = wire.get();
     REQUIRE(sync.add_remote(name, id, std::move(wire)));
+  }
+  // What an agent of this cluster says of another's nodes.
+  void reach(const std::string& cluster, std::uint32_t asked, std::uint32_t answered) {
+    reach_.upsert({"e1", cluster, asked, answered});
+  }
+  RemoteState state_of(const std::string& cluster) const {
+    const RemoteCluster* row = tables.remote_clusters.find(cluster);
+    return row == nullptr ? RemoteState::kConnecting : row->state;
   }
   const Frontend* frontend(const std::string& key) const { return tables.frontends.find(key); }
 };
