@@ -10,6 +10,7 @@
 
 #include "core/metrics.h"
 #include "core/store/follow.h"
+#include "core/store/last_known.h"
 #include "core/table.h"
 
 namespace tombolo {
@@ -20,6 +21,8 @@ struct MirrorOptions {
   // Called after the first complete list, instead of marking the table synced: for tables that
   // several mirrors write.
   std::function<void()> on_synced;
+  // Keeps what was read for the next life; see restore().
+  LastKnown* known = nullptr;
 };
 
 template <class Row>
@@ -42,14 +45,32 @@ class KvMirror final : private FollowHandler {
   // Until the task group is cancelled.
   asio::awaitable<void> run() { return follower_.run(); }
 
-  // Says that `row_key` came from `key` in an earlier life (last-known-good): the first list
-  // removes the row if the key is gone.
-  void adopt(const std::string& key, const std::string& row_key) { claim(key, row_key); }
+  // Takes up what an earlier life knew (MirrorOptions::known); before run(). The first list of the
+  // store removes what is gone. Answers whether the rows are complete: as they were then.
+  bool restore() {
+    if (options_.known == nullptr) return false;
+    KnownPrefix known = options_.known->load(options_.follow.prefix);
+    for (const KeyValue& kv : known.kvs) {
+      Result<Row> row = decode_(kv);
+      if (row) {
+        claim(kv.key, row->key());
+        writer_.upsert(std::move(*row));
+        continue;
+      }
+      log_.warning("last known {}: {}", kv.key, row.error().text());
+      options_.known->erase(kv.key);
+      known.complete = false;
+    }
+    restored_ = known.complete;
+    return restored_;
+  }
 
   const PrefixFollower& follower() const { return follower_; }
   MonotonicTime last_heard() const { return follower_.last_heard(); }
   bool watching() const { return follower_.watching(); }
   bool synced() const { return synced_; }
+  // The rows are complete: as the store says, or as it said in an earlier life.
+  bool filled() const { return synced_ || restored_; }
   // Keys whose present value is refused, with the reason. At most kMaxRefused are kept.
   const std::map<std::string, std::string>& refused() const { return refused_; }
 
@@ -65,16 +86,19 @@ class KvMirror final : private FollowHandler {
     refused_.erase(kv.key);
     claim(kv.key, row->key());
     writer_.upsert(std::move(*row));
+    if (options_.known != nullptr) options_.known->put(kv.key, kv.value);
   }
   void on_delete(const std::string& key) override {
     refused_.erase(key);
+    if (options_.known != nullptr) options_.known->erase(key);
     release(key);
   }
   void on_listed(const std::set<std::string>& keys) override {
     std::vector<std::string> gone;
     for (const auto& [key, row] : row_of_)
       if (!keys.contains(key)) gone.push_back(key);
-    for (const std::string& key : gone) release(key);
+    for (const std::string& key : gone) on_delete(key);
+    if (options_.known != nullptr) options_.known->listed(options_.follow.prefix);
     std::erase_if(refused_, [&](const auto& entry) { return !keys.contains(entry.first); });
     if (std::exchange(synced_, true)) return;
     if (options_.on_synced)
@@ -122,6 +146,7 @@ class KvMirror final : private FollowHandler {
   std::map<std::string, std::string> key_of_;  // row key -> store key
   std::map<std::string, std::string> refused_;
   bool synced_ = false;
+  bool restored_ = false;
   PrefixFollower follower_;
 };
 

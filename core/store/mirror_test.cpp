@@ -150,14 +150,6 @@ TEST_CASE("progress proves the store alive; silence is seen") {
   REQUIRE(world.mirror->last_heard() == last);
 }
 
-TEST_CASE("rows of an earlier life go with the first list when their key is gone") {
-  World world;
-  world.mirror->adopt("p/old", "old");
-  world.put("p/a", "1");
-  world.tasks.spawn("mirror", world.mirror->run());
-  REQUIRE(world.becomes(Rows{{"a", 1}}));
-}
-
 TEST_CASE("a key that changes its row takes the old row with it") {
   Drive drive;
   MemoryStore store(drive.executor());

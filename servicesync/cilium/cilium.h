@@ -20,7 +20,7 @@ namespace tombolo::cilium {
 
 struct Origin {
   std::string cluster;
-  std::uint32_t id = 0;  // 0: any, for services that were checked when they were copied
+  std::uint32_t id = 0;  // 0: any, for records that were checked when they were copied
   int cluster_bits = 8;  // of the 24 bits of an identity: 8 or 9 with Cilium
 };
 
@@ -153,6 +153,8 @@ std::string encode(const IpRecord& record);
 // The identity must be reserved (below 256) or in the origin's range.
 Result<IpRecord> decode_ip(std::string_view key, std::string_view name, std::string_view value,
                            const Origin& origin);
+// Whose the address is. kInvalidArgument for a range.
+Result<IpOwner> ip_owner_of(std::string_view key, const IpRecord& record, std::string_view cluster);
 
 // ---- identities
 
@@ -166,6 +168,12 @@ Result<StringMap> decode_labels(std::string_view key, std::string_view value);
 // Also checks that the number is in the origin's range and that the labels name its cluster.
 Result<StringMap> decode_identity(std::string_view key, std::string_view name,
                                   std::string_view value, const Origin& origin);
+// The inverse of identity_labels(): which are the pod's, its namespace's, its account, its cluster.
+// Labels that did not come from Kubernetes (a source before a colon) are left out.
+Identity identity_row_of(std::uint32_t number, const StringMap& labels);
+// decode_identity() as a row; without a namespace it is refused.
+Result<Identity> decode_identity_row(std::string_view key, std::string_view name,
+                                     std::string_view value, const Origin& origin);
 // The labels by which policies know a pod: its own (but for those that change with every rollout),
 // its namespace's, its account and its cluster.
 StringMap identity_labels(const Workload& workload, const StringMap& namespace_labels,
@@ -227,6 +235,9 @@ struct WorkloadRecord {
 
 std::string encode(const WorkloadRecord& record);
 Result<WorkloadRecord> decode_workload_record(std::string_view key, std::string_view value);
+// The same as a row; `name` is NAMESPACE/NAME.
+Result<LocalPod> decode_local_pod(std::string_view key, std::string_view name,
+                                  std::string_view value);
 
 // ---- heartbeat and canaries: an RFC 3339 time
 

@@ -11,10 +11,6 @@ namespace {
 
 constexpr int kIdentityBits = 24;
 constexpr std::string_view kSource = "k8s:";
-constexpr std::string_view kClusterLabel = "io.cilium.k8s.policy.cluster";
-constexpr std::string_view kAccountLabel = "io.cilium.k8s.policy.serviceaccount";
-constexpr std::string_view kNamespaceLabel = "io.kubernetes.pod.namespace";
-constexpr std::string_view kNamespaceLabelsPrefix = "io.cilium.k8s.namespace.labels.";
 
 // Labels that a rollout changes without the pods meaning anything else: they would make a new
 // identity of every new ReplicaSet.
@@ -81,7 +77,11 @@ Result<StringMap> decode_identity(std::string_view key, std::string_view name,
     return fail(Code::kInvalidArgument, "{}: '{}' is not a number", key, name.substr(0, 80));
   auto low = first_identity(origin.id, origin.cluster_bits);
   auto high = last_identity(origin.id, origin.cluster_bits);
-  if (number < low || number > high)
+  bool foreign = origin.id == 0 ? number <= last_identity(0, origin.cluster_bits)
+                                : number < low || number > high;
+  if (foreign && origin.id == 0)
+    return fail(Code::kInvalidArgument, "{}: {} is no cluster's identity", key, number);
+  if (foreign)
     return fail(Code::kInvalidArgument,
                 "{}: {} is not an identity of cluster {}, which has {} to {}", key, number,
                 origin.cluster, low, high);

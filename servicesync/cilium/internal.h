@@ -6,6 +6,12 @@
 
 namespace tombolo::cilium {
 
+// Labels of an identity that are not the pod's own.
+inline constexpr std::string_view kClusterLabel = "io.cilium.k8s.policy.cluster";
+inline constexpr std::string_view kAccountLabel = "io.cilium.k8s.policy.serviceaccount";
+inline constexpr std::string_view kNamespaceLabel = "io.kubernetes.pod.namespace";
+inline constexpr std::string_view kNamespaceLabelsPrefix = "io.cilium.k8s.namespace.labels.";
+
 // A parsed record: the value and its place (the key) live as long as the cursor is used.
 struct Record {
   json::value value;

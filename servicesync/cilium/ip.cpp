@@ -83,7 +83,7 @@ Result<IpRecord> decode_ip(std::string_view key, std::string_view name, std::str
   TRY(id, id_cursor.integer(0, kMaxIdentity));
   auto low = first_identity(origin.id, origin.cluster_bits);
   auto high = last_identity(origin.id, origin.cluster_bits);
-  if (id > kLastReservedIdentity && (id < low || id > high))
+  if (origin.id != 0 && id > kLastReservedIdentity && (id < low || id > high))
     return id_cursor.error(fmt::format("{} is not an identity of cluster {}, which has {} to {}",
                                        id, origin.cluster, low, high));
   TRY(encryption_key, root["Key"].integer_or(0, 0, 255));
