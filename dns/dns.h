@@ -73,7 +73,7 @@ class DnsServer {
 };
 
 // Turns changed frontends into snapshots. Hand it to a Reconciler<Frontend>; changes of one turn
-// make one snapshot. Nothing is published before the table is synced.
+// make one snapshot. Nothing is published before the table is synced, or serve_known() was called.
 class ZonePublisher final : public ReconcileOperations<Frontend> {
  public:
   using Publish = std::function<void(std::shared_ptr<const ZoneSet>)>;
@@ -85,6 +85,10 @@ class ZonePublisher final : public ReconcileOperations<Frontend> {
   asio::awaitable<Result<void>> prune(std::vector<Frontend> rows) override;
   std::size_t batch_limit() const override { return 256; }
   asio::awaitable<std::vector<Result<void>>> apply(std::vector<Change> changes) override;
+
+  // Rows of an earlier life that are complete: published at once, so that names are answered while
+  // the store is away. The reconciler corrects them. Before it runs.
+  void serve_known(const std::vector<Frontend>& rows);
 
   // Namespaces that exist without a service: their names are NODATA, not NXDOMAIN.
   void set_namespace(const std::string& name, bool exists);

@@ -69,6 +69,13 @@ asio::awaitable<Result<void>> ZonePublisher::prune(std::vector<Frontend> rows) {
   co_return Result<void>{};
 }
 
+void ZonePublisher::serve_known(const std::vector<Frontend>& rows) {
+  for (const Frontend& row : rows) apply_row(row.key(), &row);
+  builder_.mark_synced();
+  publish_snapshot();
+  log_.info("serving {} services as they were last known", rows.size());
+}
+
 void ZonePublisher::set_namespace(const std::string& name, bool exists) {
   builder_.apply_namespace(name, exists);
   publish_snapshot();

@@ -2,8 +2,10 @@
 #include "app/daemon/agent.h"
 
 #include "app/daemon/agent_dns.h"
+#include "app/daemon/agent_policy.h"
 #include "app/daemon/ip_records.h"
 #include "app/daemon/node_records.h"
+#include "app/daemon/policy_inputs.h"
 #include "app/netlink/netlink.h"
 #include "bpf/bpf.h"
 #include "core/records/records.h"
@@ -16,13 +18,6 @@
 namespace tombolo {
 namespace {
 
-MirrorOptions mirror_of(std::string name, std::string prefix) {
-  MirrorOptions options;
-  options.follow.name = std::move(name);
-  options.follow.prefix = std::move(prefix);
-  return options;
-}
-
 KvMirror<Node>::Decode node_decoder(const config::v1::ClusterConfig& cluster) {
   cilium::Origin origin{cluster.name(), cluster.id(),
                         static_cast<int>(cluster.identity_cluster_bits())};
@@ -34,12 +29,32 @@ KvMirror<Node>::Decode node_decoder(const config::v1::ClusterConfig& cluster) {
   };
 }
 
+KvMirror<LocalPod>::Decode pod_decoder(std::string prefix) {
+  return [prefix = std::move(prefix)](const KeyValue& kv) -> Result<LocalPod> {
+    TRY(name, cilium::name_in_key(kv.key, prefix));
+    return cilium::decode_local_pod(kv.key, name, kv.value);
+  };
+}
+
+bpf::Hook hook_of(const config::v1::DaemonConfig& config) {
+  switch (config.agent().hook()) {
+    case config::v1::HOOK_TCX:
+      return bpf::Hook::kTcx;
+    case config::v1::HOOK_CLSACT:
+      return bpf::Hook::kClsact;
+    default:
+      return bpf::Hook::kAuto;
+  }
+}
+
 class RealAgent final : public Agent {
  public:
-  RealAgent(const config::v1::DaemonConfig& config, RoleContext context)
+  RealAgent(const config::v1::DaemonConfig& config, RoleContext context,
+            std::unique_ptr<LastKnownFile> known)
       : config_(config),
         context_(context),
         status_(tables_.status.take_writer("reconcilers")),
+        known_(std::move(known)),
         block_mirror_(mirror_of("node-blocks",
                                 fmt::format("{}{}/", records::kBlocksPrefix, config.node().name())),
                       context.kv, tables_.node_blocks.take_writer("store"),
@@ -52,10 +67,17 @@ class RealAgent final : public Agent {
         frontend_mirror_(mirror_of("frontends", std::string(records::kFrontendsPrefix)), context.kv,
                          tables_.frontends.take_writer("store"), records::decode_frontend,
                          context.tasks, context.clock, context.rng, context.log),
+        pod_mirror_(mirror_of("workloads", pod_prefix()), context.kv,
+                    tables_.local_pods.take_writer("store"), pod_decoder(pod_prefix()),
+                    context.tasks, context.clock, context.rng, context.log),
         records_(config, tables_, status_, context),
-        ip_records_(config, tables_, status_, context) {}
+        ip_records_(config, tables_, [this] { return pod_mirror_.filled(); }, status_, context) {}
 
   Result<void> open() {
+    block_mirror_.restore();
+    node_mirror_.restore();
+    frontend_mirror_.restore();
+    pod_mirror_.restore();
     if (config_.subsystems().ipam()) {
       TRY_OK(open_ipam());
     } else {
@@ -71,14 +93,18 @@ class RealAgent final : public Agent {
     context_.tasks.spawn("mirror node-blocks", block_mirror_.run());
     context_.tasks.spawn("mirror nodes", node_mirror_.run());
     context_.tasks.spawn("mirror frontends", frontend_mirror_.run());
-    for (const PrefixFollower* follower :
-         {&block_mirror_.follower(), &node_mirror_.follower(), &frontend_mirror_.follower()})
+    context_.tasks.spawn("mirror workloads", pod_mirror_.run());
+    context_.tasks.spawn("last known", known_->run());
+    for (const PrefixFollower* follower : {&block_mirror_.follower(), &node_mirror_.follower(),
+                                           &frontend_mirror_.follower(), &pod_mirror_.follower()})
       settling_.add(*follower);
+    if (inputs_) inputs_->start(settling_);
     records_.start(settling_);
     if (config_.subsystems().mesh()) ip_records_.start(settling_);
     if (cni_) {
       CO_TRY_OK(co_await start_ipam());
     }
+    if (policy_) policy_->start(settling_);
     if (load_balancer_) start_load_balancer();
     if (dns_) {
       CO_TRY_OK(co_await dns_->start(settling_));
@@ -88,13 +114,27 @@ class RealAgent final : public Agent {
 
   void stop() override {
     if (dns_) dns_->stop();
+    if (auto written = known_->finish(); !written)
+      context_.log.warning("what was last known is not kept: {}", written.error().text());
   }
 
   AgentTables& tables() override { return tables_; }
   Settling& settling() override { return settling_; }
 
  private:
+  MirrorOptions mirror_of(std::string name, std::string prefix) {
+    MirrorOptions options;
+    options.follow.name = std::move(name);
+    options.follow.prefix = std::move(prefix);
+    options.known = known_.get();
+    return options;
+  }
+  std::string pod_prefix() const {
+    return fmt::format("{}{}/", keys::kWorkloads, config_.node().name());
+  }
+
   Result<void> open_ipam() {
+    if (config_.subsystems().policy()) TRY_OK(open_policy());
     TRY(store, open_sqlite_lease_store(config_.state_dir() + "/leases.db"));
     lease_store_ = std::move(store);
     CniSettings settings;
@@ -110,7 +150,23 @@ class RealAgent final : public Agent {
     }
     cni_ = std::make_unique<CniService>(std::move(settings), *net_, *lease_store_,
                                         tables_.node_blocks, tables_.attachments.take_writer("cni"),
-                                        hooks_, context_.tasks, context_.clock, context_.log);
+                                        policy_ ? *policy_ : hooks_, context_.tasks, context_.clock,
+                                        context_.log);
+    return {};
+  }
+
+  // Policy governs interfaces that the agent makes itself: without ipam there are none.
+  Result<void> open_policy() {
+    TRY_OK(bpf::check_kernel());
+    bpf::GuardSettings settings;
+    settings.bpffs_root = config_.bpffs_root();
+    settings.hook = hook_of(config_);
+    TRY(guard, bpf::Guard::open(std::move(settings), context_.clock, context_.log));
+    guard_ = std::move(guard);
+    inputs_ = std::make_unique<PolicyInputs>(config_, tables_, known_.get(), context_);
+    inputs_->restore();
+    auto filled = [this] { return inputs_->filled() && pod_mirror_.filled(); };
+    policy_ = std::make_unique<AgentPolicy>(tables_, status_, *guard_, filled, context_);
     return {};
   }
 
@@ -125,6 +181,7 @@ class RealAgent final : public Agent {
   Result<void> open_dns() {
     TRY(opened, AgentDns::open(config_, tables_.frontends, status_, *net_, worker_, context_));
     dns_ = std::move(opened);
+    if (frontend_mirror_.filled()) dns_->serve_known();
     return {};
   }
 
@@ -162,11 +219,16 @@ class RealAgent final : public Agent {
   Worker worker_;
   std::unique_ptr<Net> net_ = make_netlink_net();
   InterfaceHooks hooks_;
+  std::unique_ptr<LastKnownFile> known_;
   KvMirror<NodeBlock> block_mirror_;
   KvMirror<Node> node_mirror_;
   KvMirror<Frontend> frontend_mirror_;
+  KvMirror<LocalPod> pod_mirror_;
   NodeRecords records_;
   IpRecords ip_records_;
+  std::unique_ptr<bpf::Guard> guard_;
+  std::unique_ptr<PolicyInputs> inputs_;
+  std::unique_ptr<AgentPolicy> policy_;
   std::unique_ptr<LeaseStore> lease_store_;
   std::unique_ptr<CniService> cni_;
   std::unique_ptr<BlockRouteOperations> route_operations_;
@@ -180,7 +242,11 @@ class RealAgent final : public Agent {
 
 Result<std::unique_ptr<Agent>> Agent::open(const config::v1::DaemonConfig& config,
                                            RoleContext context) {
-  auto agent = std::make_unique<RealAgent>(config, context);
+  LastKnownOptions options;
+  options.file = config.state_dir() + "/known.db";
+  TRY(known, LastKnownFile::open(std::move(options), context.tasks, context.clock, context.rng,
+                                 context.log));
+  auto agent = std::make_unique<RealAgent>(config, context, std::move(known));
   TRY_OK(agent->open());
   return agent;
 }

@@ -1,11 +1,13 @@
 // The agent role: what runs on every node. It follows its own cluster's store and makes the node's
 // kernel and DNS equal to it, serves CNI, and publishes the node's own records.
 //
-//   store --mirrors--> node_blocks, nodes, frontends --reconcilers--> routes, eBPF maps, DNS
-//   snapshots CNI   -----------> attachments                   --publishers---> leases, addresses,
-//   node record
+//   store --mirrors--> node_blocks, nodes, frontends  --reconcilers--> routes, load balancer, DNS
+//   store --mirrors--> policies, identities, ip_owners, local_pods --compiler--> verdicts --> guard
+//   CNI   -----------> attachments                    --publishers---> leases, addresses, node
+//   record
 //
-// Control thread. Nothing here waits for the store: without it the node goes on with what it knows.
+// Control thread. Nothing here waits for the store: without it the node goes on with what it knows,
+// also after a restart (known.db in the state folder has what was last read).
 #pragma once
 
 #include <memory>

@@ -45,7 +45,7 @@ Result<std::unique_ptr<AgentDns>> AgentDns::open(const config::v1::DaemonConfig&
   for (const Endpoint& endpoint : listen) settings.zones.server_ips.push_back(endpoint.ip);
   TRY(server, dns::DnsServer::make(settings, context.log));
   std::unique_ptr<AgentDns> dns(
-      new AgentDns(std::move(listen), std::move(server), net, worker, context));
+      new AgentDns(std::move(listen), frontends, std::move(server), net, worker, context));
   auto publish = [target = dns->server_.get()](std::shared_ptr<const dns::ZoneSet> zones) {
     target->publish(std::move(zones));
   };
@@ -55,6 +55,12 @@ Result<std::unique_ptr<AgentDns>> AgentDns::open(const config::v1::DaemonConfig&
       ReconcilerOptions{"dns"}, frontends, *dns->publisher_, status, context.tasks, context.clock,
       context.rng, context.log);
   return dns;
+}
+
+void AgentDns::serve_known() {
+  std::vector<Frontend> rows;
+  for (const auto& [key, versioned] : frontends_.rows()) rows.push_back(versioned.row);
+  publisher_->serve_known(rows);
 }
 
 asio::awaitable<Result<void>> AgentDns::start(Settling& settling) {

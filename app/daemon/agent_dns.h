@@ -27,18 +27,23 @@ class AgentDns {
                                                 Worker& worker, RoleContext context);
   // Puts the addresses on lo and serves; the reconciler is registered in `settling`.
   asio::awaitable<Result<void>> start(Settling& settling);
+  // What the table has is what was last known of the store: answers with it instead of SERVFAIL.
+  // Before start().
+  void serve_known();
   void stop() { server_->stop(); }
 
  private:
-  AgentDns(std::vector<Endpoint> listen, std::unique_ptr<dns::DnsServer> server, Net& net,
-           Worker& worker, RoleContext context)
+  AgentDns(std::vector<Endpoint> listen, Table<Frontend>& frontends,
+           std::unique_ptr<dns::DnsServer> server, Net& net, Worker& worker, RoleContext context)
       : listen_(std::move(listen)),
+        frontends_(frontends),
         server_(std::move(server)),
         net_(net),
         worker_(worker),
         context_(context) {}
 
   std::vector<Endpoint> listen_;
+  Table<Frontend>& frontends_;
   std::unique_ptr<dns::DnsServer> server_;
   Net& net_;
   Worker& worker_;

@@ -7,24 +7,6 @@ namespace {
 // Cilium's reserved identity of an endpoint whose labels are not known yet.
 constexpr std::uint32_t kIdentityInit = 5;
 
-std::string workload_prefix(const config::v1::DaemonConfig& config) {
-  return fmt::format("{}{}/", keys::kWorkloads, config.node().name());
-}
-
-MirrorOptions mirror_options(const config::v1::DaemonConfig& config) {
-  MirrorOptions options;
-  options.follow.name = "workloads";
-  options.follow.prefix = workload_prefix(config);
-  return options;
-}
-
-KvMirror<KnownWorkload>::Decode decoder(const config::v1::DaemonConfig& config) {
-  return [prefix = workload_prefix(config)](const KeyValue& kv) -> Result<KnownWorkload> {
-    TRY(record, cilium::decode_workload_record(kv.key, kv.value));
-    return KnownWorkload{kv.key.substr(prefix.size()), std::move(record)};
-  };
-}
-
 std::optional<Ip> host_ip_of(const config::v1::DaemonConfig& config, Family family) {
   for (const std::string& text : config.node().addresses())
     if (auto ip = Ip::parse(text); ip && ip->family() == family) return *ip;
@@ -59,23 +41,20 @@ Result<std::optional<Put>> encode_row(const IpRow& row) {
 }  // namespace
 
 IpRecords::IpRecords(const config::v1::DaemonConfig& config, AgentTables& tables,
-                     Table<ReconcileStatus>::Writer status, RoleContext context)
+                     std::function<bool()> pods_known, Table<ReconcileStatus>::Writer status,
+                     RoleContext context)
     : config_(config),
       tables_(tables),
       context_(context),
       changed_(context.tasks.executor()),
-      workloads_("workloads", tables.revisions),
-      mirror_(mirror_options(config), context.kv, workloads_.take_writer("store"), decoder(config),
-              context.tasks, context.clock, context.rng, context.log),
-      known_(workloads_.track([this] { changed_.notify_all(); })),
+      pods_known_(std::move(pods_known)),
+      known_(tables.local_pods.track([this] { changed_.notify_all(); })),
       attached_(tables.attachments.track([this] { changed_.notify_all(); })),
       published_(publish_options(config), tables.revisions, "agent", status, encode_row, context) {}
 
 void IpRecords::start(Settling& settling) {
-  context_.tasks.spawn("mirror workloads", mirror_.run());
   context_.tasks.spawn("ip records", derive());
   published_.start();
-  settling.add(mirror_.follower());
   settling.add(published_.view());
   settling.add_derivation("ip records",
                           [this] { return !known_->pending() && !attached_->pending(); });
@@ -85,7 +64,7 @@ asio::awaitable<void> IpRecords::derive() {
   while (!context_.tasks.cancelled()) {
     known_->take();
     attached_->take();
-    derive_rows();
+    if (pods_known_()) derive_rows();
     if (known_->pending() || attached_->pending()) continue;
     if (auto woken = co_await changed_.wait(); !woken) co_return;
   }
@@ -95,8 +74,8 @@ void IpRecords::derive_rows() {
   std::vector<IpRow> rows;
   for (const auto& [key, versioned] : tables_.attachments.rows()) {
     const Attachment& attachment = versioned.row;
-    const KnownWorkload* known =
-        workloads_.find(object_key(attachment.name_space, attachment.pod_name));
+    const LocalPod* known =
+        tables_.local_pods.find(object_key(attachment.name_space, attachment.pod_name));
     for (const Ip& ip : attachment.ips) {
       IpRow row;
       row.record.ip = ip;
@@ -106,16 +85,17 @@ void IpRecords::derive_rows() {
       row.record.name_space = attachment.name_space;
       row.record.pod_name = attachment.pod_name;
       row.record.identity =
-          known != nullptr && known->record.identity != 0 ? known->record.identity : kIdentityInit;
+          known != nullptr && known->identity != 0 ? known->identity : kIdentityInit;
       if (known != nullptr) {
-        row.record.service_account = known->record.service_account;
-        row.record.named_ports = known->record.named_ports;
+        row.record.service_account = known->service_account;
+        row.record.named_ports = known->ports;
       }
       rows.push_back(std::move(row));
     }
   }
   published_.writer().replace_all(std::move(rows));
-  if (tables_.attachments.synced() && workloads_.synced()) published_.writer().mark_synced();
+  if (tables_.attachments.synced() && tables_.local_pods.synced())
+    published_.writer().mark_synced();
 }
 
 }  // namespace tombolo

@@ -2,29 +2,21 @@
 // the identity that the controller gave the pod. Attachments come from CNI, identities from the
 // store.
 //
-//   attachments, workload records -> ip_records -> cilium/state/ip/v1/default/ADDRESS
+//   attachments, local_pods -> ip_records -> cilium/state/ip/v1/default/ADDRESS
 //
 // Control thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "app/daemon/published.h"
 #include "app/daemon/settling.h"
-#include "core/store/mirror.h"
 #include "core/tables.h"
 #include "schema/config/v1/config.pb.h"
 #include "servicesync/cilium/cilium.h"
 
 namespace tombolo {
-
-// A pod of this node as the controller knows it.
-struct KnownWorkload {
-  std::string pod;  // "NAMESPACE/NAME"
-  cilium::WorkloadRecord record;
-  std::string key() const { return pod; }
-  bool operator==(const KnownWorkload&) const = default;
-};
 
 struct IpRow {
   cilium::IpRecord record;
@@ -34,8 +26,11 @@ struct IpRow {
 
 class IpRecords {
  public:
+  // `pods_known` says whether local_pods is complete: before, an address would lose the identity
+  // that it has in the store.
   IpRecords(const config::v1::DaemonConfig& config, AgentTables& tables,
-            Table<ReconcileStatus>::Writer status, RoleContext context);
+            std::function<bool()> pods_known, Table<ReconcileStatus>::Writer status,
+            RoleContext context);
   void start(Settling& settling);
 
  private:
@@ -46,9 +41,8 @@ class IpRecords {
   AgentTables& tables_;
   RoleContext context_;
   Signal changed_;
-  Table<KnownWorkload> workloads_;
-  KvMirror<KnownWorkload> mirror_;
-  std::unique_ptr<Table<KnownWorkload>::Tracker> known_;
+  std::function<bool()> pods_known_;
+  std::unique_ptr<Table<LocalPod>::Tracker> known_;
   std::unique_ptr<Table<Attachment>::Tracker> attached_;
   PublishedTable<IpRow> published_;
 };
