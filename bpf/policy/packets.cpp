@@ -1,3 +1,4 @@
+// Frames for tests and benchmarks of policy: bytes from fields, in network byte order.
 #include "bpf/policy/packets.h"
 
 namespace tombolo::bpf {

@@ -1,3 +1,4 @@
+// Numbers of rules: given by digest, kept as long as the text of the rule stays.
 #include "policy/compiler/rule_numbers.h"
 
 namespace tombolo::policy {

@@ -1,3 +1,4 @@
+// Selectors and the identities that they choose, changed one identity or one selector at a time.
 #include "policy/compiler/selectors.h"
 
 #include "policy/rules/rules.h"

@@ -1,3 +1,4 @@
+// The judgement of another cluster: a table of what is heard of it. Pure; link's thread.
 #include "servicesync/mesh/judge.h"
 
 #include <array>
