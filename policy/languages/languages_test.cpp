@@ -80,6 +80,33 @@ TEST_CASE("ports") {
   REQUIRE(policy->rules[0].ports == std::vector<PolicyPortMatch>{c.match});
 }
 
+TEST_CASE("lists are bounded") {
+  struct Case {
+    std::string name;
+    std::string before;
+    std::string entry;
+    std::string after;
+    std::string place;
+  };
+  auto c = GENERATE(values<Case>({
+      {"rules", "{ingress: [", "{}", "]}", "spec.ingress"},
+      {"peers", "{egress: [{to: [", "{podSelector: {}}", "]}]}", "spec.egress[0].to"},
+      {"ports", "{ingress: [{ports: [", "{port: 1}", "]}]}", "spec.ingress[0].ports"},
+      {"exceptions", "{egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [", "10.1.0.0/16",
+       "]}}]}]}", "spec.egress[0].to[0].ipBlock.except"},
+      {"values", "{podSelector: {matchExpressions: [{key: a, operator: In, values: [", "b", "]}]}}",
+       "spec.podSelector.matchExpressions[0].values"},
+  }));
+  INFO(c.name);
+  std::string entries = c.entry;
+  for (int i = 1; i < 4096; ++i) entries += "," + c.entry;
+  REQUIRE(parse(c.before + entries + c.after));
+  auto policy = parse(c.before + entries + "," + c.entry + c.after);
+  REQUIRE(!policy);
+  REQUIRE(policy.error().what ==
+          "p.yaml:2: " + c.place + ": has 4097 entries, at most 4096 are read");
+}
+
 TEST_CASE("what is refused, and where") {
   struct Case {
     std::string name;
@@ -108,6 +135,7 @@ TEST_CASE("what is refused, and where") {
       {"a number as text", "{ingress: [{ports: [{port: '80'}]}]}", "spec.ingress[0].ports[0].port"},
       {"a protocol of another layer", "{ingress: [{ports: [{protocol: ICMP}]}]}",
        "spec.ingress[0].ports[0].protocol"},
+      {"three types", "{policyTypes: [Ingress, Egress, Ingress]}", "spec.policyTypes"},
       {"an unknown type", "{policyTypes: [Sideways]}", "spec.policyTypes[0]"},
       {"In without values", "{podSelector: {matchExpressions: [{key: a, operator: In}]}}",
        "spec.podSelector.matchExpressions[0]"},

@@ -20,7 +20,7 @@ Result<void> parse_ip_block(const Cursor& at, PolicyPeerMatch& out) {
   TRY_OK(at.only({"cidr", "except"}));
   TRY(cidr, parse_cidr(at["cidr"]));
   Cursor list = at["except"];
-  if (!list.is_null()) TRY_OK(list.expect_array());
+  TRY_OK(expect_list(list));
   for (std::size_t i = 0; i < list.size(); ++i) {
     Cursor entry = list.at(i);
     TRY(except, parse_cidr(entry));
@@ -102,14 +102,14 @@ Result<PolicyRule> parse_rule(const Cursor& at, const Side& side, const std::str
   PolicyRule rule;
   rule.direction = side.direction;
   Cursor peers = at[side.peers];
-  if (!peers.is_null()) TRY_OK(peers.expect_array());
+  TRY_OK(expect_list(peers));
   for (std::size_t i = 0; i < peers.size(); ++i) {
     Cursor entry = peers.at(i);
     TRY(peer, parse_peer(entry, name_space));
     rule.peers.push_back(std::move(peer));
   }
   Cursor ports = at["ports"];
-  if (!ports.is_null()) TRY_OK(ports.expect_array());
+  TRY_OK(expect_list(ports));
   for (std::size_t i = 0; i < ports.size(); ++i) {
     Cursor entry = ports.at(i);
     TRY(port, parse_port(entry));
@@ -122,7 +122,7 @@ Result<std::vector<PolicyRule>> parse_rules(const Cursor& spec, const Side& side
                                             const std::string& name_space) {
   std::vector<PolicyRule> rules;
   Cursor list = spec[side.rules];
-  if (!list.is_null()) TRY_OK(list.expect_array());
+  TRY_OK(expect_list(list));
   for (std::size_t i = 0; i < list.size(); ++i) {
     Cursor entry = list.at(i);
     TRY(rule, parse_rule(entry, side, name_space));
@@ -140,6 +140,7 @@ struct Types {
 Result<Types> parse_types(const Cursor& spec) {
   Cursor at = spec["policyTypes"];
   TRY(names, at.string_list());
+  if (names.size() > 2) return at.error("has more than two entries");
   if (names.empty()) return Types{true, spec["egress"].size() > 0};
   Types types;
   for (std::size_t i = 0; i < names.size(); ++i) {

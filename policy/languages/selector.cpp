@@ -11,6 +11,9 @@ namespace {
 
 Result<void> parse_match_labels(const Cursor& at, LabelSelector& out) {
   TRY(labels, at.string_map());
+  if (labels.size() > kMaxListLength)
+    return at.error(
+        fmt::format("has {} labels, at most {} are read", labels.size(), kMaxListLength));
   for (const auto& [key, value] : labels) {
     if (!is_label_key(key))
       return at[key].error(fmt::format("'{}' is not a label key", key.substr(0, 80)));
@@ -40,6 +43,7 @@ Result<LabelRequirement> parse_requirement(const Cursor& at) {
     return at["key"].error(fmt::format("'{}' is not a label key", key.substr(0, 80)));
   TRY(op, parse_operator(at["operator"]));
   Cursor values_at = at["values"];
+  TRY_OK(expect_list(values_at));
   TRY(values, values_at.string_list());
   bool takes_values = op == LabelOperator::kIn || op == LabelOperator::kNotIn;
   if (takes_values && values.empty()) return at.error("In and NotIn need at least one value");
@@ -59,6 +63,14 @@ Result<LabelRequirement> parse_requirement(const Cursor& at) {
 
 }  // namespace
 
+Result<void> expect_list(const Cursor& at) {
+  if (at.is_null()) return {};
+  TRY_OK(at.expect_array());
+  if (at.size() > kMaxListLength)
+    return at.error(fmt::format("has {} entries, at most {} are read", at.size(), kMaxListLength));
+  return {};
+}
+
 Result<LabelSelector> parse_selector(const Cursor& at) {
   LabelSelector result;
   if (at.is_null()) return result;
@@ -66,13 +78,11 @@ Result<LabelSelector> parse_selector(const Cursor& at) {
   TRY_OK(at.only({"matchLabels", "matchExpressions"}));
   TRY_OK(parse_match_labels(at["matchLabels"], result));
   Cursor expressions = at["matchExpressions"];
-  if (!expressions.is_null()) {
-    TRY_OK(expressions.expect_array());
-    for (std::size_t i = 0; i < expressions.size(); ++i) {
-      Cursor expression = expressions.at(i);
-      TRY(requirement, parse_requirement(expression));
-      result.requirements.push_back(std::move(requirement));
-    }
+  TRY_OK(expect_list(expressions));
+  for (std::size_t i = 0; i < expressions.size(); ++i) {
+    Cursor expression = expressions.at(i);
+    TRY(requirement, parse_requirement(expression));
+    result.requirements.push_back(std::move(requirement));
   }
   std::ranges::sort(result.requirements);
   result.requirements.erase(std::ranges::unique(result.requirements).begin(),
