@@ -32,6 +32,9 @@ Judgement judge(std::span<const Policy* const> policies, PolicyDirection directi
   if (result.isolating.empty()) return result;
   result.allowed = false;
   const Party& destination = direction == PolicyDirection::kIngress ? governed : peer;
+  // Names of ports are a pod's: whoever has no identity is an address and nothing else.
+  std::span<const NamedPort> named;
+  if (destination.identity != nullptr) named = destination.ports;
   for (const Policy* policy : result.isolating) {
     for (const PolicyRule& rule : policy->rules) {
       if (rule.direction != direction) continue;
@@ -41,7 +44,7 @@ Judgement judge(std::span<const Policy* const> policies, PolicyDirection directi
           });
       bool ports =
           rule.ports.empty() || std::ranges::any_of(rule.ports, [&](const PolicyPortMatch& match) {
-            return matches(match, traffic, destination.ports);
+            return matches(match, traffic, named);
           });
       if (peers && ports) {
         result.allowed = true;
