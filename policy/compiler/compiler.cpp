@@ -41,6 +41,7 @@ struct LiveSet {
   std::set<std::string> egress_names;
   std::size_t users = 0;
   bool stale = true;  // to be classified from scratch
+  std::string error;  // why it is closed
 };
 
 struct KnownPod {
@@ -66,12 +67,14 @@ struct Compiler::State {
 
   std::optional<SetKey> key_for(const LocalGuarded& pod, PolicyDirection direction) const;
   void assign(KnownPod& known);
+  void touch(const Policy& policy);
   void use(const std::optional<SetKey>& key);
   void unuse(const std::optional<SetKey>& key);
   void assign_pods();
   void make_builder(const SetKey& key, LiveSet& set);
   void make_sets();
   void build_sets(const std::vector<std::uint32_t>& fresh);
+  void tell_errors();
   std::string id_of(const std::optional<SetKey>& key) const;
   void emit(Changes& changes);
   void emit_rules(Changes& changes);
@@ -91,7 +94,7 @@ struct Compiler::State {
   RuleNumbers rule_numbers;
   std::map<SetKey, LiveSet> sets;
   bool sets_changed = false;
-  bool reclassify = false;
+  std::set<std::uint32_t> relabelled;  // identities that have, or may have, other labels now
   std::set<std::string> sent_sets;
   std::map<std::string, GuardedPod> sent_pods;
   std::map<std::string, std::string> errors;
@@ -154,6 +157,17 @@ void Compiler::State::assign(KnownPod& known) {
   unuse(known.egress);
   known.ingress = std::move(ingress);
   known.egress = std::move(egress);
+}
+
+// The pods that a policy that comes, goes or changes may concern.
+void Compiler::State::touch(const Policy& policy) {
+  auto here = pods_in.find(policy.name_space);
+  if (here == pods_in.end()) return;
+  for (const std::string& attachment : here->second) {
+    auto identity = identities.find(pods.at(attachment).pod.identity);
+    if (identity == identities.end() || governs(policy, identity->second))
+      due_pods.insert(attachment);
+  }
 }
 
 void Compiler::State::assign_pods() {
@@ -222,29 +236,39 @@ void Compiler::State::make_sets() {
 // ---- their content
 
 void Compiler::State::build_sets(const std::vector<std::uint32_t>& fresh) {
+  for (auto& [key, set] : sets) {
+    if (set.stale || set.builder->wasteful())
+      set.builder->classify(book);
+    else if (fresh.empty() || !set.builder->classify(book, fresh))
+      continue;
+    set.stale = false;
+    auto built = set.builder->build();
+    set.error = built ? std::string() : built.error().what;
+  }
+}
+
+// Anew each time, of everything that is in force: an error stays told for as long as it holds.
+void Compiler::State::tell_errors() {
   errors.clear();
   if (book.refused() > 0)
     errors["peers"] = fmt::format(
         "{} addresses have no peer number and are denied where policies "
         "isolate: more than {} peers",
         book.refused(), limits.peers - 2);
-  for (auto& [key, set] : sets) {
-    bool whole = set.stale || reclassify || set.builder->wasteful();
-    set.stale = false;
-    if (whole)
-      set.builder->classify(book);
-    else if (!fresh.empty())
-      set.builder->classify(book, fresh);
-    else
-      continue;
-    if (auto built = set.builder->build(); !built) {
-      std::string names;
-      for (const auto& [name, revision] : key.policies)
-        names += fmt::format("{}{}", names.empty() ? "" : " + ", name);
-      errors[names.substr(0, 200)] = built.error().what;
-    }
+  std::size_t unnumbered = 0;
+  for (const auto& [key, set] : sets) {
+    if (set.numbers.contains(0)) ++unnumbered;
+    if (set.error.empty()) continue;
+    std::string names;
+    for (const auto& [name, revision] : key.policies)
+      names += fmt::format("{}{}", names.empty() ? "" : " + ", name);
+    errors[names.substr(0, 200)] = set.error;
   }
-  reclassify = false;
+  if (unnumbered > 0)
+    errors["rules"] = fmt::format(
+        "{} groups of pods have rules that are in force without a number, so that flows cannot "
+        "name them: more than {} rules",
+        unnumbered, limits.rules);
 }
 
 std::string Compiler::State::id_of(const std::optional<SetKey>& key) const {
@@ -316,8 +340,8 @@ void Compiler::set_policy(Policy policy) {
   PolicyRef& slot = state_->policies[key];
   if (slot && slot->policy == policy) return;
   state_->policies_in[policy.name_space].insert(key);
-  if (auto here = state_->pods_in.find(policy.name_space); here != state_->pods_in.end())
-    state_->due_pods.insert(here->second.begin(), here->second.end());
+  if (slot) state_->touch(slot->policy);
+  state_->touch(policy);
   slot = std::make_shared<KnownPolicy>(KnownPolicy{std::move(policy), state_->next_revision++});
 }
 
@@ -328,8 +352,7 @@ void Compiler::erase_policy(const std::string& key) {
   auto here = state_->policies_in.find(name_space);
   here->second.erase(key);
   if (here->second.empty()) state_->policies_in.erase(here);
-  if (auto pods = state_->pods_in.find(name_space); pods != state_->pods_in.end())
-    state_->due_pods.insert(pods->second.begin(), pods->second.end());
+  state_->touch(at->second->policy);
   state_->policies.erase(at);
 }
 
@@ -337,11 +360,10 @@ void Compiler::set_identity(Identity identity) {
   std::uint32_t number = identity.number;
   auto [at, fresh] = state_->identities.try_emplace(number);
   if (!fresh && at->second == identity) return;
-  // The same number with other labels: peers keep their numbers and change their classes.
-  if (!fresh) {
-    state_->selectors.remove(number);
-    state_->reclassify = true;
-  }
+  // The same number with other labels: peers keep their numbers and change their classes. Also when
+  // it went and came back since the last compile(): nobody noticed that it was away.
+  if (!fresh) state_->selectors.remove(number);
+  state_->relabelled.insert(number);
   at->second = std::move(identity);
   state_->selectors.add(at->second);
   state_->book.identity_changed(number);
@@ -397,7 +419,12 @@ Changes Compiler::compile(MonotonicTime now) {
   state_->assign_pods();
   state_->make_sets();
   PeerBook::Update peers = state_->book.update(state_->identities, now);
+  for (std::uint32_t identity : state_->relabelled)
+    if (const auto* numbers = state_->book.of_identity(identity))
+      peers.fresh.insert(peers.fresh.end(), numbers->begin(), numbers->end());
+  state_->relabelled.clear();
   state_->build_sets(peers.fresh);
+  state_->tell_errors();
   Changes changes;
   changes.peers = std::move(peers.rows);
   changes.erased_peers = std::move(peers.erased);

@@ -124,5 +124,96 @@ TEST_CASE("a set that would be too large is closed, and it is said") {
     REQUIRE((look_up(changes.sets[0], peer, 6, 1) & kVerdictAllow) == 0);
 }
 
+TEST_CASE("a set that is closed stays told of, whatever else changes") {
+  CompilerLimits limits;
+  limits.cells_per_set = 1;
+  Compiler compiler(limits);
+  fill(compiler);
+  compiler.compile(MonotonicTime{});
+  REQUIRE(compiler.errors().size() == 1);
+  compiler.set_policy({PolicyKind::kNetworkPolicy, "elsewhere", "p", {}, true, false, {}});
+  compiler.compile(MonotonicTime{});
+  REQUIRE(compiler.errors().size() == 1);
+}
+
+TEST_CASE("rules without a number are in force, and it is said") {
+  CompilerLimits limits;
+  limits.rules = 1;
+  Compiler compiler(limits);
+  fill(compiler);
+  Changes changes = compiler.compile(MonotonicTime{});
+  REQUIRE(compiler.errors().contains("rules"));
+  REQUIRE(changes.sets.size() == 1);
+  std::size_t allowed = 0;
+  for (std::uint32_t peer = 0; peer < 4; ++peer)
+    if ((look_up(changes.sets[0], peer, 6, 80) & kVerdictAllow) != 0) ++allowed;
+  REQUIRE(allowed == 1);
+}
+
+std::uint32_t peer_of(const Changes& changes, std::string_view ip) {
+  for (const PolicyPeer& row : changes.peers)
+    if (row.prefix == Prefix::host(Ip::parse(ip).value())) return row.peer;
+  FAIL("no row of " << ip);
+  return 0;
+}
+
+TEST_CASE("an identity that comes back with other labels is another one") {
+  Compiler compiler;
+  fill(compiler);
+  Changes before = compiler.compile(MonotonicTime{});
+  std::uint32_t web = peer_of(before, "10.0.0.1");
+  REQUIRE((look_up(before.sets[0], web, 6, 80) & kVerdictAllow) != 0);
+  // Both between two calls: its number and its peer stay.
+  compiler.erase_identity(300);
+  compiler.set_identity(identity(300, {{"app", "other"}}));
+  Changes after = compiler.compile(MonotonicTime{});
+  REQUIRE(after.peers.empty());
+  REQUIRE(after.sets.size() == 1);
+  REQUIRE((look_up(after.sets[0], web, 6, 80) & kVerdictAllow) == 0);
+}
+
+TEST_CASE("a peer that no rule selects changes no set") {
+  Compiler compiler;
+  fill(compiler);
+  compiler.compile(MonotonicTime{});
+  compiler.set_identity(identity(302, {{"app", "other"}}));
+  compiler.set_owner(owner("10.0.0.3", 302));
+  Changes changes = compiler.compile(MonotonicTime{});
+  REQUIRE(changes.peers.size() == 1);
+  REQUIRE(changes.sets.empty());
+  REQUIRE(changes.pods.empty());
+}
+
+TEST_CASE("who is allowed before and after is allowed in between") {
+  Compiler compiler;
+  fill(compiler);
+  Changes before = compiler.compile(MonotonicTime{});
+  std::uint32_t old = peer_of(before, "10.0.0.1");
+  // The block tells addresses apart that were alike: the web pod gets another number.
+  Policy policy = only_web();
+  PolicyPeerMatch block;
+  block.prefix = Prefix::parse("10.0.0.0/31").value();
+  policy.rules.push_back(
+      {PolicyDirection::kIngress, PolicyAction::kAllow, "ingress[1]", {block}, {}});
+  compiler.set_policy(policy);
+  Changes after = compiler.compile(MonotonicTime{} + seconds(1));
+  REQUIRE(peer_of(after, "10.0.0.1") != old);
+  REQUIRE(after.sets.size() == 1);
+  // Sets are written before peers: for a moment the new set is asked about the old number.
+  REQUIRE((look_up(after.sets[0], old, 6, 80) & kVerdictAllow) != 0);
+  std::uint32_t db = peer_of(before, "10.0.0.2");
+  REQUIRE((look_up(after.sets[0], db, 6, 80) & kVerdictAllow) == 0);
+}
+
+TEST_CASE("a number of an earlier life passes to the same identity only") {
+  Compiler compiler;
+  compiler.seed_peers({{Prefix::parse("10.0.0.1/32").value(), 7, 999},
+                       {Prefix::parse("10.0.0.2/32").value(), 8, 301}});
+  fill(compiler);
+  Changes changes = compiler.compile(MonotonicTime{});
+  REQUIRE(peer_of(changes, "10.0.0.1") != 7);
+  REQUIRE(peer_of(changes, "10.0.0.2") == 8);
+}
+
 }  // namespace
 }  // namespace tombolo::policy

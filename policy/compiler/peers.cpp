@@ -12,7 +12,7 @@ constexpr std::uint32_t kFirstWorkloadIdentity = 256;
 }  // namespace
 
 PeerBook::PeerBook(std::uint32_t limit, Duration rest)
-    : overflow_(limit - 1), numbers_(1, limit - 2, rest) {
+    : overflow_(limit - 1), numbers_(1, limit - 2, rest), rest_(rest) {
   peers_.emplace(0, PeerKey{});
   number_of_.emplace(PeerKey{}, 0);
   holders_[0] = 1;  // the world is never given up
@@ -21,7 +21,7 @@ PeerBook::PeerBook(std::uint32_t limit, Duration rest)
 void PeerBook::seed(const std::vector<PolicyPeer>& rows) {
   for (const PolicyPeer& row : rows) {
     if (row.peer == 0 || row.peer >= overflow_) continue;
-    seeds_.insert_or_assign(row.prefix, row.peer);
+    seeds_.insert_or_assign(row.prefix, Row{row.peer, row.identity});
     if (unclaimed_.insert(row.peer).second) numbers_.reserve(row.peer);
   }
 }
@@ -52,11 +52,31 @@ void PeerBook::identity_changed(std::uint32_t number) {
   for (const Ip& ip : owned->second) due_.insert(Prefix::host(ip));
 }
 
+void PeerBook::owners_inside(const Prefix& prefix, std::set<Prefix>& out) const {
+  Ip last = prefix.last();
+  for (auto at = owners_.lower_bound(prefix.base()); at != owners_.end() && at->first <= last; ++at)
+    out.insert(Prefix::host(at->first));
+}
+
 void PeerBook::use(std::set<Prefix> cells, std::set<std::string> names) {
-  if (cells == cells_ && names == names_) return;
-  due_.insert(cells_.begin(), cells_.end());
-  due_.insert(cells.begin(), cells.end());
-  for (const auto& [ip, owner] : owners_) due_.insert(Prefix::host(ip));
+  // Only what the difference can touch: most changes of policies name the prefixes that others
+  // name already.
+  std::vector<Prefix> changed_cells;
+  std::ranges::set_symmetric_difference(cells, cells_, std::back_inserter(changed_cells));
+  for (const Prefix& cell : changed_cells) {
+    due_.insert(cell);
+    owners_inside(cell, due_);
+  }
+  std::set<std::string> changed_names;
+  std::ranges::set_symmetric_difference(names, names_,
+                                        std::inserter(changed_names, changed_names.end()));
+  if (!changed_names.empty())
+    for (const auto& [ip, owner] : owners_)
+      if (std::ranges::any_of(owner.ports, [&](const NamedPort& port) {
+            return changed_names.contains(port.name);
+          }))
+        due_.insert(Prefix::host(ip));
+  if (changed_cells.empty() && changed_names.empty()) return;
   cells_ = std::move(cells);
   names_ = std::move(names);
   lengths_v4_.clear();
@@ -83,16 +103,18 @@ PeerKey PeerBook::key_of(const IpOwner& owner,
   return key;
 }
 
-// The key's number, one holder more. A new key prefers the number that the prefix had before.
-std::uint32_t PeerBook::hold(const PeerKey& key, const Prefix& prefix, MonotonicTime now,
-                             Update& update) {
+// The key's number, one holder more. A new key prefers the number that the prefix had in an earlier
+// life, unless it was another's address then: whoever shared the number would pass for this one.
+std::uint32_t PeerBook::hold(const PeerKey& key, const Prefix& prefix, std::uint32_t identity,
+                             MonotonicTime now, Update& update) {
   if (auto known = number_of_.find(key); known != number_of_.end()) {
     ++holders_[known->second];
     return known->second;
   }
   std::optional<std::uint32_t> number;
-  if (auto seed = seeds_.find(prefix); seed != seeds_.end() && unclaimed_.erase(seed->second) > 0)
-    number = seed->second;
+  if (auto seed = seeds_.find(prefix); seed != seeds_.end() && seed->second.identity == identity &&
+                                       unclaimed_.erase(seed->second.peer) > 0)
+    number = seed->second.peer;
   if (!number) number = numbers_.take(now);
   if (!number) return overflow_;
   number_of_.emplace(key, *number);
@@ -134,13 +156,16 @@ void PeerBook::place(const Prefix& prefix, const PeerKey* key, std::uint32_t ide
     update.erased.push_back(prefix);
     return;
   }
-  Row row{hold(*key, prefix, now, update), identity};
+  Row row{hold(*key, prefix, identity, now, update), identity};
   if (row.peer == overflow_)
     refused_.insert(prefix);
   else
     refused_.erase(prefix);
   bool same = old != rows_.end() && old->second == row;
-  if (old != rows_.end()) drop(old->second.peer, now);
+  if (old != rows_.end()) {
+    if (old->second.peer != row.peer) moved_[old->second.peer].insert(row.peer);
+    drop(old->second.peer, now);
+  }
   rows_[prefix] = row;
   if (!same) update.rows.push_back({prefix, row.peer, identity});
 }
@@ -159,13 +184,28 @@ void PeerBook::settle(const Prefix& prefix, const std::map<std::uint32_t, Identi
   place(prefix, &key, 0, now, update);
 }
 
+// As long as the number rests: after that it means something else, and so may its successors.
+void PeerBook::retire(MonotonicTime now) {
+  for (auto& [number, successors] : moved_) {
+    if (number == overflow_ || peers_.contains(number)) continue;
+    retired_.insert_or_assign(number, std::move(successors));
+    retiring_.emplace_back(now, number);
+  }
+  moved_.clear();
+}
+
 PeerBook::Update PeerBook::update(const std::map<std::uint32_t, Identity>& identities,
                                   MonotonicTime now) {
   Update result;
+  while (!retiring_.empty() && now - retiring_.front().first >= rest_) {
+    retired_.erase(retiring_.front().second);
+    retiring_.pop_front();
+  }
   std::set<Prefix> due = std::move(due_);
   due_.clear();
   due.insert(refused_.begin(), refused_.end());
   for (const Prefix& prefix : due) settle(prefix, identities, now, result);
+  retire(now);
   // What nobody claimed by the first complete picture means nothing any more.
   for (std::uint32_t number : unclaimed_) numbers_.release(number, now);
   unclaimed_.clear();

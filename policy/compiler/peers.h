@@ -28,6 +28,9 @@ class PeerBook {
     std::vector<Prefix> erased;
     std::vector<std::uint32_t> fresh;  // numbers that mean something new
   };
+  // A number that nobody has any more -> the numbers that those who had it have now. The kernel
+  // learns of sets before it learns of peers: in between, the old number is still looked up.
+  using Retired = std::map<std::uint32_t, std::set<std::uint32_t>>;
 
   PeerBook(std::uint32_t limit, Duration rest);
 
@@ -41,6 +44,7 @@ class PeerBook {
   Update update(const std::map<std::uint32_t, Identity>& identities, MonotonicTime now);
 
   const std::map<std::uint32_t, PeerKey>& peers() const { return peers_; }
+  const Retired& retired() const { return retired_; }
   const std::set<std::uint32_t>* of_identity(std::uint32_t identity) const;
   // Numbers of the peers inside the prefix, each once.
   std::vector<std::uint32_t> inside(const Prefix& prefix, const std::vector<Prefix>& except) const;
@@ -55,10 +59,13 @@ class PeerBook {
   };
   std::optional<Prefix> cell_of(const Ip& ip) const;
   PeerKey key_of(const IpOwner& owner, const std::map<std::uint32_t, Identity>& identities) const;
-  std::uint32_t hold(const PeerKey& key, const Prefix& prefix, MonotonicTime now, Update& update);
+  std::uint32_t hold(const PeerKey& key, const Prefix& prefix, std::uint32_t identity,
+                     MonotonicTime now, Update& update);
   void drop(std::uint32_t peer, MonotonicTime now);
   void place(const Prefix& prefix, const PeerKey* key, std::uint32_t identity, MonotonicTime now,
              Update& update);
+  void owners_inside(const Prefix& prefix, std::set<Prefix>& out) const;
+  void retire(MonotonicTime now);
   void settle(const Prefix& prefix, const std::map<std::uint32_t, Identity>& identities,
               MonotonicTime now, Update& update);
 
@@ -78,9 +85,13 @@ class PeerBook {
   std::unordered_map<std::uint32_t, std::set<std::uint32_t>> by_identity_;
   std::map<Prefix, std::set<std::uint32_t>> by_cell_;
   std::map<Prefix, Row> rows_;
-  std::map<Prefix, std::uint32_t> seeds_;
+  std::map<Prefix, Row> seeds_;
   std::set<std::uint32_t> unclaimed_;
   std::set<Prefix> refused_;
+  Duration rest_;
+  Retired moved_;  // of the update that is under way
+  Retired retired_;
+  std::deque<std::pair<MonotonicTime, std::uint32_t>> retiring_;  // oldest first
 };
 
 }  // namespace tombolo::policy

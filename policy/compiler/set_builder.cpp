@@ -51,6 +51,18 @@ std::uint16_t SetBuilder::class_of(Signature signature) {
   return number;
 }
 
+// What all of them may use.
+SetBuilder::Signature SetBuilder::common(const std::set<std::uint32_t>& peers,
+                                         const std::vector<Signature>& signatures) {
+  Signature result = signatures[*peers.begin()];
+  for (std::uint32_t peer : peers) {
+    Signature both;
+    std::ranges::set_intersection(result, signatures[peer], std::back_inserter(both));
+    result = std::move(both);
+  }
+  return result;
+}
+
 void SetBuilder::classify(const PeerBook& book) {
   std::vector<Signature> signatures(book.end());
   const auto& peers = book.peers();
@@ -72,6 +84,11 @@ void SetBuilder::classify(const PeerBook& book) {
     for (const PolicyPeerMatch* match : rule.prefixes)
       for (std::uint32_t number : book.inside(*match->prefix, match->except)) grant(index, number);
   }
+  // Whoever is still looked up by an old number gets no more than what holds for all who had it,
+  // and, where they are alike, what they have now: no gap and no wrong verdict.
+  for (const auto& [number, successors] : book.retired())
+    if (std::ranges::all_of(successors, [&](std::uint32_t peer) { return peer < book.end(); }))
+      signatures[number] = common(successors, signatures);
   class_index_.clear();
   classes_.clear();
   too_many_ = false;
@@ -82,7 +99,8 @@ void SetBuilder::classify(const PeerBook& book) {
   classes_at_first_ = classes_.size();
 }
 
-void SetBuilder::classify(const PeerBook& book, const std::vector<std::uint32_t>& fresh) {
+bool SetBuilder::classify(const PeerBook& book, const std::vector<std::uint32_t>& fresh) {
+  bool changed = false;
   peer_classes_.resize(std::max<std::size_t>(peer_classes_.size(), book.end()), 0);
   for (std::uint32_t number : fresh) {
     auto peer = book.peers().find(number);
@@ -90,8 +108,11 @@ void SetBuilder::classify(const PeerBook& book, const std::vector<std::uint32_t>
     Signature signature;
     for (std::uint32_t index = 0; index < rules_.size(); ++index)
       if (selects(rules_[index], peer->second)) signature.push_back(grant_of(index, peer->second));
-    peer_classes_[number] = class_of(std::move(signature));
+    std::uint16_t next = class_of(std::move(signature));
+    changed = changed || next != peer_classes_[number];
+    peer_classes_[number] = next;
   }
+  return changed || too_many_;
 }
 
 }  // namespace tombolo::policy

@@ -33,8 +33,8 @@ class SetBuilder {
 
   // Puts every peer into its class.
   void classify(const PeerBook& book);
-  // The same for numbers that mean something new.
-  void classify(const PeerBook& book, const std::vector<std::uint32_t>& fresh);
+  // The same for numbers that mean something new. Whether any is in another class now.
+  bool classify(const PeerBook& book, const std::vector<std::uint32_t>& fresh);
   // The rows' content from the classes. kResourceExhausted: too many classes; then a set that
   // denies all.
   Result<void> build();
@@ -61,6 +61,8 @@ class SetBuilder {
 
   Grant grant_of(std::uint32_t rule, const PeerKey& peer);
   bool selects(const RuleInForce& rule, const PeerKey& peer) const;
+  static Signature common(const std::set<std::uint32_t>& peers,
+                          const std::vector<Signature>& signatures);
   std::uint16_t class_of(Signature signature);
   std::vector<Interval> intervals_of(const Grant& grant) const;
   void cut();

@@ -151,6 +151,9 @@ Result<void> SetBuilder::build() {
                 classes_.size(), spans_.size(), cell_limit_);
   }
   row_.peer_classes = peer_classes_;
+  // Class 0 is what a number beyond the end gets anyway: a peer that no rule here selects changes
+  // nothing, and is not written again for every set.
+  while (!row_.peer_classes.empty() && row_.peer_classes.back() == 0) row_.peer_classes.pop_back();
   std::vector<Verdict> cells(classes_.size() * spans_.size());
   for (std::size_t peer_class = 0; peer_class < classes_.size(); ++peer_class)
     paint(peer_class, cells);
