@@ -3,6 +3,7 @@
 // and errors go to the status table.
 #pragma once
 
+#include <algorithm>
 #include <string>
 
 #include "core/clock.h"
@@ -57,7 +58,8 @@ class ReconcilerView {
   virtual bool settled() const = 0;
 };
 
-// Runs until cancelled. Failed keys are retried with back-off and do not hold up the others.
+// Runs until cancelled. Failed keys (and a failed prune) are retried with back-off and do not hold
+// up the others.
 template <class Row>
 class Reconciler final : public ReconcilerView {
  public:
@@ -84,9 +86,10 @@ class Reconciler final : public ReconcilerView {
   asio::awaitable<void> run() {
     while (!tasks_.cancelled()) {
       busy_ = true;
+      bool due = clock_.now() >= retry_at_;
       std::set<std::string> keys = tracker_->take();
-      keys.merge(retry_);
-      retry_.clear();
+      if (due) keys.merge(std::exchange(retry_, {}));
+      for (const std::string& key : keys) retry_.erase(key);
       std::uint64_t target = table_.revision();
       for (auto next = keys.begin(); next != keys.end();) {
         std::vector<std::string> batch;
@@ -95,22 +98,33 @@ class Reconciler final : public ReconcilerView {
         co_await reconcile(std::move(batch));
         if (tasks_.cancelled()) co_return;
       }
-      co_await prune_once();
+      if (due || !prune_failed_) co_await prune_once();
       busy_ = false;
       report(target);
       if (tracker_->pending()) continue;
-      bool prune_failed = table_.synced() && !pruned_;
-      if (retry_.empty() && !prune_failed) {
+      if (retry_.empty() && !prune_failed_) {
+        rounds_ = 0;
         if (auto woken = co_await changed_.wait(); !woken) co_return;
-      } else {
-        Duration pause = backoff(rounds_++, options_.retry_base, options_.retry_cap, rng_);
-        if (auto slept = co_await clock_.sleep_for(pause); !slept) co_return;
+        continue;
       }
-      if (retry_.empty()) rounds_ = 0;
+      if (clock_.now() >= retry_at_)
+        retry_at_ =
+            clock_.now() + backoff(rounds_++, options_.retry_base, options_.retry_cap, rng_);
+      if (!co_await rest()) co_return;
     }
   }
 
  private:
+  // Until the failed ones are due or something changes; false when cancelled.
+  asio::awaitable<bool> rest() {
+    constexpr Duration kLook = std::chrono::milliseconds(20);
+    while (!tracker_->pending() && clock_.now() < retry_at_) {
+      Duration pause = std::min<Duration>(kLook, retry_at_ - clock_.now());
+      if (auto slept = co_await clock_.sleep_for(pause); !slept) co_return false;
+    }
+    co_return true;
+  }
+
   asio::awaitable<void> reconcile(std::vector<std::string> keys) {
     std::vector<typename ReconcileOperations<Row>::Change> changes;
     for (const std::string& key : keys) {
@@ -143,8 +157,9 @@ class Reconciler final : public ReconcilerView {
     auto done = co_await operations_.prune(std::move(rows));
     if (done)
       pruned_ = true;
-    else
+    else if (!prune_failed_)
       log_.warning("prune: {}", done.error().text());
+    prune_failed_ = !done;
   }
 
   void report(std::uint64_t target) {
@@ -167,7 +182,9 @@ class Reconciler final : public ReconcilerView {
   std::set<std::string> retry_;
   std::map<std::string, std::uint32_t> failing_;
   std::uint32_t rounds_ = 0;
+  MonotonicTime retry_at_{};  // before it, failed ones rest
   bool pruned_ = false;
+  bool prune_failed_ = false;  // the last attempt
   bool busy_ = false;
 };
 

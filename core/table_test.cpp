@@ -111,5 +111,64 @@ TEST_CASE(
   REQUIRE(tasks.size() == 0);
 }
 
+// "bad" always fails; so does the prune, until it is let.
+struct Stubborn final : ReconcileOperations<Row> {
+  std::set<std::string> done;
+  int tries = 0;
+  int prunes = 0;
+  bool prune_fails = false;
+  asio::awaitable<Result<void>> update(Row row) override {
+    if (row.name == "bad") {
+      ++tries;
+      co_return fail(Code::kUnavailable, "never");
+    }
+    done.insert(row.name);
+    co_return Result<void>{};
+  }
+  asio::awaitable<Result<void>> erase(std::string) override { co_return Result<void>{}; }
+  asio::awaitable<Result<void>> prune(std::vector<Row>) override {
+    ++prunes;
+    if (prune_fails) co_return fail(Code::kUnavailable, "not yet");
+    co_return Result<void>{};
+  }
+};
+
+TEST_CASE("what fails rests longer and longer, and holds up nobody") {
+  asio::io_context context;
+  RevisionCounter revisions;
+  Table<Row> table("rows", revisions);
+  Table<ReconcileStatus> status("status", revisions);
+  auto writer = table.take_writer("test");
+  auto clock = make_system_clock();
+  auto rng = make_seeded_rng(1);
+  TaskGroup tasks(context.get_executor());
+  Stubborn world;
+  world.prune_fails = true;
+  ReconcilerOptions options{"world", std::chrono::hours(1), std::chrono::hours(1)};
+  Reconciler<Row> reconciler(options, table, world, status.take_writer("reconcilers"), tasks,
+                             *clock, *rng, Logger());
+  writer.upsert({"bad", 1});
+  writer.mark_synced();
+  tasks.spawn("reconciler", reconciler.run());
+  while (world.tries == 0 || world.prunes == 0) context.run_one();
+  // The failed ones come again in an hour, others at once.
+  for (int i = 0; i < 10; ++i) {
+    std::string name = std::to_string(i);
+    writer.upsert({name, i});
+    while (!world.done.contains(name)) context.run_one();
+  }
+  REQUIRE(world.tries == 1);
+  REQUIRE(world.prunes == 1);
+  REQUIRE_FALSE(reconciler.settled());
+  // A new value is news.
+  writer.upsert({"bad", 2});
+  while (world.tries == 1) context.run_one();
+  REQUIRE(world.prunes == 1);
+  tasks.cancel();
+  context.restart();
+  context.run();
+  REQUIRE(tasks.size() == 0);
+}
+
 }  // namespace
 }  // namespace tombolo

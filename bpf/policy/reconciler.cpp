@@ -212,7 +212,14 @@ class RealReconciler final : public GuardReconciler {
       }
       Duration pause =
           backoff(attempts_++, std::chrono::milliseconds(50), std::chrono::seconds(5), rng_);
-      if (auto slept = co_await clock_.sleep_for(pause); !slept) co_return;
+      // What failed rests; what is new does not wait for it.
+      MonotonicTime until = clock_.now() + pause;
+      while (!pending() && !hurry_ && clock_.now() < until)
+        if (auto slept = co_await clock_.sleep_for(
+                std::min<Duration>(std::chrono::milliseconds(20), until - clock_.now()));
+            !slept)
+          co_return;
+      hurry_ = false;
     }
   }
 
