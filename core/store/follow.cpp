@@ -20,11 +20,18 @@ asio::awaitable<void> PrefixFollower::run() {
   tasks_.spawn(options_.name + " progress", ask_for_progress());
   while (!tasks_.cancelled()) {
     Result<void> done;
-    if (list_needed_) done = co_await list();
-    if (done) done = co_await follow();
+    if (list_needed_) {
+      list_needed_ = false;  // relist() may set it while we list
+      done = co_await list();
+      if (!done) list_needed_ = true;
+      if (done && list_needed_) continue;
+    }
+    bool listed = done.has_value();
+    if (listed) done = co_await follow();
     watch_.reset();
     if (tasks_.cancelled()) co_return;
     Error error = done.error();
+    if (listed && list_needed_ && error.code == Code::kCancelled) continue;  // relist()
     if (error.code == Code::kOutOfRange || error.code == Code::kAborted) list_needed_ = true;
     complain(error);
     Duration pause = backoff(attempts_++, options_.retry_base, options_.retry_cap, rng_);
@@ -57,7 +64,6 @@ asio::awaitable<Result<void>> PrefixFollower::list() {
   handler_.on_listed(keys);
   revision_ = request.revision;
   cluster_id_ = cluster_id;
-  list_needed_ = false;
   ++lists_;
   co_return Result<void>{};
 }
@@ -107,6 +113,11 @@ asio::awaitable<void> PrefixFollower::ask_for_progress() {
     // What is wrong with the watch is told to whoever waits in next().
     (void)co_await watch->request_progress();
   }
+}
+
+void PrefixFollower::relist() {
+  list_needed_ = true;
+  if (watch_ != nullptr) watch_->cancel();
 }
 
 void PrefixFollower::hear() {

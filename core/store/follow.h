@@ -43,6 +43,9 @@ class PrefixFollower {
   // Until the group is cancelled.
   asio::awaitable<void> run();
 
+  // Lists again soon, whatever has been seen.
+  void relist();
+
   const FollowOptions& options() const { return options_; }
   // When the store last proved itself alive; the epoch of the clock before the first time.
   MonotonicTime last_heard() const { return last_heard_; }

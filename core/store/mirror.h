@@ -65,6 +65,9 @@ class KvMirror final : private FollowHandler {
     return restored_;
   }
 
+  // Reads everything again: what was refused may be good now.
+  void relist() { follower_.relist(); }
+
   const PrefixFollower& follower() const { return follower_; }
   MonotonicTime last_heard() const { return follower_.last_heard(); }
   bool watching() const { return follower_.watching(); }

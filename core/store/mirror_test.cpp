@@ -150,6 +150,38 @@ TEST_CASE("progress proves the store alive; silence is seen") {
   REQUIRE(world.mirror->last_heard() == last);
 }
 
+TEST_CASE("a new list takes what was refused and is good now") {
+  Drive drive;
+  MemoryStore store(drive.executor());
+  MemoryKv kv(store);
+  RevisionCounter revisions;
+  Table<Row> table("rows", revisions);
+  auto clock = make_system_clock();
+  auto rng = make_seeded_rng(1);
+  TaskGroup tasks(drive.executor());
+  MirrorOptions options;
+  options.follow.prefix = "p/";
+  bool good = false;
+  auto later = [&good](const KeyValue& pair) -> Result<Row> {
+    if (!good) return fail(Code::kFailedPrecondition, "{}: not yet", pair.key);
+    return Row{pair.value, 1};
+  };
+  KvMirror<Row> mirror(options, kv, table.take_writer("mirror"), later, tasks, *clock, *rng,
+                       Logger());
+  REQUIRE(drive.run(kv.put({"p/1", "x"})));
+  tasks.spawn("mirror", mirror.run());
+  REQUIRE(drive.until([&] { return mirror.watching() && mirror.refused().size() == 1; }));
+  good = true;
+  mirror.relist();
+  REQUIRE(drive.until([&] { return table.find("x") != nullptr; }));
+  REQUIRE(mirror.refused().empty());
+  // And it follows on.
+  REQUIRE(drive.run(kv.put({"p/2", "y"})));
+  REQUIRE(drive.until([&] { return table.find("y") != nullptr; }));
+  tasks.cancel();
+  REQUIRE(drive.until([&] { return tasks.size() == 0; }));
+}
+
 TEST_CASE("a key that changes its row takes the old row with it") {
   Drive drive;
   MemoryStore store(drive.executor());

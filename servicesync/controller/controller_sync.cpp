@@ -47,7 +47,9 @@ asio::awaitable<void> ControllerSync::derive() {
   Parts& p = *parts_;
   while (!p.tasks.cancelled()) {
     p.deriving = true;
-    if (!p.plan->take().empty()) {
+    if (p.plan->pending()) {
+      p.plan->take();
+      for (const auto& [name, link] : p.links) link->reconsider_addresses();
       p.cluster_ips.reconsider_all();
       p.clusterset_ips.reconsider_all();
     }

@@ -70,6 +70,17 @@ mesh::NodeAnswers answers_of(const ControllerTables& tables, const std::string& 
   return sum;
 }
 
+std::optional<std::vector<Prefix>> planned_for(const ControllerTables& tables,
+                                               const std::string& cluster) {
+  if (!tables.plan_blocks.synced()) return std::nullopt;
+  std::vector<Prefix> ranges;
+  for (const auto& [key, block] : tables.plan_blocks.rows())
+    if (block.row.cluster == cluster &&
+        (block.row.use == BlockUse::kPod || block.row.use == BlockUse::kUnderlay))
+      ranges.push_back(block.row.prefix);
+  return ranges;
+}
+
 IdentityOptions identity_options(const ControllerSettings& settings) {
   IdentityOptions options;
   options.origin = own_origin(settings);
@@ -194,7 +205,8 @@ ControllerSync::Parts::Parts(ControllerSettings given, ControllerTables& given_t
              const RememberedRemote* known = inner.remembered_remotes.find(cluster);
              if (known == nullptr) return std::nullopt;
              return known->state;
-           }} {
+           },
+           [this](const std::string& cluster) { return planned_for(tables, cluster); }} {
   catalog.on_change([this] { changed.notify_all(); });
   if (settings.manifests.empty()) return;
   source::FolderOptions options;

@@ -53,6 +53,88 @@ TEST_CASE("a restart while the other cluster is away changes nothing in the stor
   REQUIRE(pair.east.becomes(kBase, "10.1.0.1"));
 }
 
+TEST_CASE("a restart while every remote is away keeps every copy") {
+  Pair pair;
+  pair.start();
+  for (Cluster* cluster : {&pair.east, &pair.west}) {
+    cluster->life->apply("base.yaml", deployment(1));
+    cluster->life->apply("service.yaml", service(kGlobal));
+  }
+  cilium::IpRecord record;
+  record.ip = ip_of("10.2.0.1");
+  record.identity = 2 << 16 | 256;
+  Cluster& east = pair.east;
+  REQUIRE(pair.fleet.drive.run(
+      pair.west.kv.put({cilium::keys::ip(record.ip), cilium::encode(record)})));
+  const std::set<std::string> wanted{"cilium/cache/identities/v1/west/id/131328",
+                                     "cilium/cache/ip/v1/west/10.2.0.1",
+                                     "cilium/cache/serviceexports/v1/west/default/rebel-base",
+                                     "cilium/cache/services/v1/west/default/rebel-base"};
+  auto copies = [&] {
+    RangeRequest request;
+    request.key = "cilium/cache/";
+    request.range_end = prefix_end(request.key);
+    std::map<std::string, std::int64_t> found;
+    for (const KeyValue& kv : pair.fleet.drive.run(east.kv.range(request))->kvs)
+      found[kv.key] = kv.mod_revision;
+    return found;
+  };
+  auto keys = [&] {
+    std::set<std::string> found;
+    for (const auto& [key, revision] : copies()) found.insert(key);
+    return found;
+  };
+  REQUIRE(pair.fleet.drive.until([&] { return keys() == wanted; }));
+  auto before = copies();
+
+  Life& life = east.born();
+  life.apply("base.yaml", deployment(1));
+  life.apply("service.yaml", service(kGlobal));
+  life.link("west", 2, pair.west.store, false);
+  life.attach("rebel-base-1", "e1", {ip_of("10.1.0.1")});
+  east.start();
+  REQUIRE(pair.fleet.drive.run(life.sync.forget_unknown_remotes())->empty());
+  REQUIRE(pair.fleet.drive.until([&] {
+    return life.tables.frontends.synced() && life.sync.idle() &&
+           std::ranges::all_of(life.sync.reconcilers(),
+                               [](const ReconcilerView* view) { return view->settled(); });
+  }));
+  REQUIRE(copies() == before);  // not even written again
+}
+
+TEST_CASE("addresses of a remote outside its part of the plan are refused until the plan says so") {
+  Pair pair;
+  auto block = [](const std::string& cluster, const std::string& prefix) {
+    return PlanBlock{cluster, BlockUse::kPod, *Prefix::parse(prefix), 24};
+  };
+  for (Cluster* cluster : {&pair.east, &pair.west}) cluster->born();
+  Life& east = *pair.east.life;
+  east.link("west", 2, pair.west.store);
+  east.set_plan({block("west", "10.2.0.0/16"), block("east", "10.1.0.0/16")});
+  for (const char* ip : {"10.2.0.1", "10.1.0.9", "10.3.0.1"}) {
+    cilium::IpRecord record;
+    record.ip = ip_of(ip);
+    record.identity = 2 << 16 | 256;
+    REQUIRE(pair.fleet.drive.run(
+        pair.west.kv.put({cilium::keys::ip(record.ip), cilium::encode(record)})));
+  }
+  pair.west.start();
+  pair.east.start();
+  auto copied = [&](const std::string& ip) {
+    return !pair.east.value("cilium/cache/ip/v1/west/" + ip).empty();
+  };
+  REQUIRE(pair.fleet.drive.until([&] { return copied("10.2.0.1"); }));
+  REQUIRE(pair.fleet.drive.until([&] {
+    return east.tables.remote_clusters.find("west")->error ==
+           "refused failed precondition: cilium/state/ip/v1/default/10.1.0.9: the plan gives "
+           "10.1.0.9 to others than west (2 records refused)";
+  }));
+  REQUIRE_FALSE(copied("10.1.0.9"));
+  east.set_plan({block("west", "10.3.0.0/16")});
+  REQUIRE(pair.fleet.drive.until([&] { return copied("10.3.0.1"); }));
+  REQUIRE_FALSE(copied("10.1.0.9"));
+}
+
 TEST_CASE("nothing is derived before every source has been listed") {
   Pair pair;
   Cluster& east = pair.east;

@@ -55,6 +55,9 @@ struct MeshContext {
   std::function<NodeAnswers(const std::string&)> nodes;
   // How the cluster stood when this controller last knew; nothing while that has not been read.
   std::function<std::optional<RemoteState>(const std::string&)> remembered;
+  // What the plan gives a cluster for its pods and nodes; addresses elsewhere are refused. Nothing:
+  // the plan is not known yet, and no addresses are read. Empty, or no function: they may be any.
+  std::function<std::optional<std::vector<Prefix>>(const std::string&)> planned;
 };
 
 // How a cluster stood, for the next life of this controller: tombolo/v1/remotes/CLUSTER.
@@ -70,6 +73,8 @@ class RemoteLink {
   void start();
   // Ends every task of the link; the copies stay. Call it before the destructor.
   asio::awaitable<void> stop();
+  // The plan has changed: addresses that it refused may be good now.
+  void reconsider_addresses();
   // Removes the copies from the own store and the row: the cluster has left for good. After stop().
   asio::awaitable<Result<void>> forget();
 
@@ -81,6 +86,7 @@ class RemoteLink {
   struct Copy;
   void take_config(const KeyValue& kv);
   void start_copies();
+  Result<void> check_planned(const std::string& key, std::string_view address) const;
   asio::awaitable<void> watch_state();
   FollowOptions follow(std::string what, std::string prefix) const;
   bool wanted(cilium::RecordKind kind) const;

@@ -140,6 +140,7 @@ void RemoteLink::start_copies() {
                                          : cilium::keys::synced(name(), kind);
     bool complete = !config_->synced_canaries || canaries_.contains(canary);
     if (!wanted(kind) || !complete || copies_.contains(kind)) continue;
+    if (kind == RecordKind::kIps && context_.planned && !context_.planned(name())) continue;
     std::string source = config_->cached ? cilium::keys::cache_prefix(name(), kind)
                                          : cilium::keys::state_prefix(name(), kind);
     std::string target = cilium::keys::cache_prefix(name(), kind);
@@ -152,9 +153,10 @@ void RemoteLink::start_copies() {
     publish_options.prefix = target;
     publish_options.retry_base = options_.retry_base;
     publish_options.retry_cap = options_.retry_cap;
-    auto decode = [kind, source, target,
+    auto decode = [this, kind, source, target,
                    origin = options_.origin](const KeyValue& kv) -> Result<StoreRecord> {
       TRY(record, cilium::name_in_key(kv.key, source));
+      if (kind == RecordKind::kIps) TRY_OK(check_planned(kv.key, record));
       TRY_OK(cilium::check_record(kind, kv.key, record, kv.value, origin));
       return StoreRecord{target + std::string(record), kv.value};
     };
@@ -166,6 +168,32 @@ void RemoteLink::start_copies() {
     tasks_.spawn(name() + " cache " + what, copy->reconciler.run());
     copies_.emplace(kind, std::move(copy));
   }
+}
+
+// `address` is the end of the key, an address or a range; what is neither is refused by its
+// decoder.
+Result<void> RemoteLink::check_planned(const std::string& key, std::string_view address) const {
+  if (!context_.planned) return {};
+  auto ranges = context_.planned(name());
+  if (!ranges || ranges->empty()) return {};
+  Prefix prefix;
+  if (auto ip = Ip::parse(address))
+    prefix = Prefix::host(*ip);
+  else if (auto range = Prefix::parse(address))
+    prefix = *range;
+  else
+    return {};
+  for (const Prefix& range : *ranges)
+    if (range.contains(prefix)) return {};
+  return fail(Code::kFailedPrecondition, "{}: the plan gives {} to others than {}", key, address,
+              name());
+}
+
+void RemoteLink::reconsider_addresses() {
+  start_copies();
+  auto copy = copies_.find(RecordKind::kIps);
+  if (copy != copies_.end() && !copy->second->mirror.refused().empty())
+    copy->second->mirror.relist();
 }
 
 RemoteCluster RemoteLink::row() const {
