@@ -2,6 +2,7 @@
 // to the control thread, but for its answer, which an atomic flag gives to the first who ends it.
 #include "app/admin/bridge.h"
 
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/post.hpp>
@@ -13,10 +14,11 @@ namespace tombolo::admin {
 
 class Bridge::Call {
  public:
-  Call(std::string name, Work work, Done done)
-      : name_(std::move(name)), work_(std::move(work)), done_(std::move(done)) {}
+  Call(std::string name, Work work, Done done, Kind kind)
+      : name_(std::move(name)), work_(std::move(work)), done_(std::move(done)), kind_(kind) {}
 
   const std::string& name() const { return name_; }
+  Kind kind() const { return kind_; }
   void answer(Result<void> result) {
     if (answered_.exchange(true)) return;
     done_(std::move(result));
@@ -47,6 +49,7 @@ class Bridge::Call {
   std::string name_;
   Work work_;
   Done done_;
+  Kind kind_;
   std::atomic<bool> answered_ = false;
   std::unique_ptr<Signal> stop_;
 };
@@ -63,8 +66,10 @@ class Bridge::State : public std::enable_shared_from_this<Bridge::State> {
       std::lock_guard lock(mutex_);
       if (closed_) {
         refusal = fail(Code::kUnavailable, "the daemon is shutting down");
-      } else if (calls_.size() >= limits_.calls) {
+      } else if (call->kind() == Kind::kCall && in_flight(Kind::kCall) >= limits_.calls) {
         refusal = fail(Code::kResourceExhausted, "{} calls are in flight already", limits_.calls);
+      } else if (call->kind() == Kind::kStream && in_flight(Kind::kStream) >= limits_.streams) {
+        refusal = fail(Code::kResourceExhausted, "{} streams are open already", limits_.streams);
       } else {
         calls_.insert(call);
         return true;
@@ -129,9 +134,19 @@ class Bridge::State : public std::enable_shared_from_this<Bridge::State> {
     using namespace asio::experimental::awaitable_operators;
     auto work = call->work();
     auto stopped = call->stopped();
+    if (call->kind() == Kind::kStream) {
+      co_await (std::move(work) || std::move(stopped));
+      co_return;
+    }
     auto late = too_late(state, call);
     auto either = std::move(stopped) || std::move(late);
     co_await (std::move(work) || std::move(either));
+  }
+
+  // With the mutex held.
+  std::size_t in_flight(Kind kind) const {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(calls_, [kind](const auto& call) { return call->kind() == kind; }));
   }
 
   static asio::awaitable<void> too_late(std::shared_ptr<State> state, std::shared_ptr<Call> call) {
@@ -155,8 +170,8 @@ Bridge::~Bridge() {
   close();
 }
 
-std::shared_ptr<Bridge::Call> Bridge::start(std::string name, Work work, Done done) {
-  auto call = std::make_shared<Call>(std::move(name), std::move(work), std::move(done));
+std::shared_ptr<Bridge::Call> Bridge::start(std::string name, Work work, Done done, Kind kind) {
+  auto call = std::make_shared<Call>(std::move(name), std::move(work), std::move(done), kind);
   if (state_->admit(call)) state_->post([state = state_, call] { state->begin(call); });
   return call;
 }
@@ -172,6 +187,10 @@ void Bridge::close() {
 
 std::size_t Bridge::calls() const {
   return state_->calls();
+}
+
+void Bridge::post(std::function<void()> job) {
+  state_->post(std::move(job));
 }
 
 }  // namespace tombolo::admin

@@ -25,6 +25,51 @@ api::Service rebel_base() {
   return service;
 }
 
+api::PolicyEnd client_of_east() {
+  api::PolicyEnd end;
+  end.set_cluster("east");
+  end.set_name_space("client");
+  end.set_pod("client");
+  end.set_address("10.1.1.9");
+  end.set_identity(65'541);
+  end.set_what("pod");
+  end.add_labels("role=client");
+  return end;
+}
+
+api::PolicyEnd backend_of_west() {
+  api::PolicyEnd end;
+  end.set_cluster("west");
+  end.set_name_space("stars");
+  end.set_pod("backend");
+  end.set_address("10.2.1.7");
+  end.set_port(6379);
+  end.set_identity(131'073);
+  end.set_what("pod");
+  end.add_labels("role=backend");
+  return end;
+}
+
+api::FlowEvent drop_event(std::uint64_t sequence) {
+  api::FlowEvent event;
+  event.mutable_time()->set_seconds(1'767'225'600);
+  event.mutable_time()->set_nanos(250'000'000);
+  event.set_verdict("dropped");
+  event.set_reason("policy");
+  event.set_direction("ingress");
+  *event.mutable_source() = client_of_east();
+  event.mutable_source()->set_port(41'000);
+  *event.mutable_destination() = backend_of_west();
+  event.set_protocol("TCP");
+  event.add_policies("NetworkPolicy/stars/default-deny");
+  event.set_rule("isolation");
+  event.set_rule_number(3);
+  event.set_by("isolation of stars/default-deny");
+  event.set_node("west-1");
+  event.set_sequence(sequence);
+  return event;
+}
+
 }  // namespace
 
 Answer<api::GetStatusResponse> FakeHandlers::get(api::GetStatusRequest, Caller) {
@@ -107,6 +152,8 @@ Answer<api::ListClustersResponse> FakeHandlers::list(api::ListClustersRequest, C
   other->set_address("192.0.2.2:2379");
   other->mutable_last_heard()->set_seconds(1'767'225'600);
   other->set_error("no answer for 12 s");
+  self->set_standing("self");
+  other->set_standing("control plane away, silent for 12s");
   co_return response;
 }
 
@@ -216,6 +263,79 @@ Answer<api::ListEndpointsResponse> FakeHandlers::list(api::ListEndpointsRequest,
   endpoint->add_ips("10.1.1.5");
   endpoint->set_state("ready");
   co_return response;
+}
+
+Answer<api::ListPoliciesResponse> FakeHandlers::list(api::ListPoliciesRequest request, Caller) {
+  api::ListPoliciesResponse response;
+  if (request.name_space() == "empty") co_return response;
+  auto* policy = response.add_policies();
+  policy->set_kind("NetworkPolicy");
+  policy->set_name_space("stars");
+  policy->set_name("backend-policy");
+  policy->add_isolates("ingress");
+  policy->set_subjects("role=backend");
+  policy->set_rule_count(1);
+  policy->add_pods("stars/backend");
+  policy->set_state("in force");
+  policy->set_flows(7);
+  policy->set_packets(70);
+  policy->set_bytes(7'000);
+  auto* rule = policy->add_rules();
+  rule->set_name("ingress[0]");
+  rule->set_direction("ingress");
+  rule->set_action("allow");
+  rule->set_text("from pods role=frontend of namespace stars to TCP/6379");
+  rule->add_numbers(4);
+  rule->set_flows(7);
+  rule->set_packets(70);
+  rule->set_bytes(7'000);
+  co_return response;
+}
+
+Answer<api::ExplainPolicyResponse> FakeHandlers::explain(api::ExplainPolicyRequest request,
+                                                         Caller) {
+  if (request.source() == "missing/x") co_return fail(Code::kNotFound, "no pod missing/x");
+  api::ExplainPolicyResponse response;
+  *response.mutable_source() = client_of_east();
+  *response.mutable_destination() = backend_of_west();
+  response.mutable_destination()->set_port(request.port());
+  response.set_protocol(request.protocol());
+  response.set_verdict("denied");
+  auto* judgement = response.add_judgements();
+  judgement->set_direction("ingress");
+  judgement->set_verdict("denied");
+  judgement->set_by("isolation of stars/default-deny");
+  auto* miss = judgement->add_misses();
+  miss->set_policy("NetworkPolicy/stars/backend-policy");
+  miss->set_rule("ingress[0]");
+  miss->set_failed("peer");
+  miss->set_why("labels do not match role=frontend");
+  co_return response;
+}
+
+asio::awaitable<Result<void>> FakeHandlers::follow(api::FollowFlowsRequest request, Caller,
+                                                   Stream<api::FollowFlowsResponse>& stream) {
+  if (request.cluster() == "missing") co_return fail(Code::kNotFound, "no cluster missing");
+  struct Count {
+    std::atomic<int>& count;
+    explicit Count(std::atomic<int>& of) : count(of) { ++count; }
+    ~Count() { --count; }
+  };
+  Count count(following);
+  api::FollowFlowsResponse stored;
+  *stored.add_events() = drop_event(1);
+  *stored.add_events() = drop_event(2);
+  auto sent = co_await stream.write(std::move(stored));
+  CO_TRY_OK(sent);
+  for (std::uint64_t sequence = 3; request.follow(); ++sequence) {
+    api::FollowFlowsResponse next;
+    *next.add_events() = drop_event(sequence);
+    next.set_lost(sequence == 4 ? 5 : 0);
+    auto went = co_await stream.write(std::move(next));
+    CO_TRY_OK(went);
+    ++written;
+  }
+  co_return Result<void>{};
 }
 
 TemporaryFolder::TemporaryFolder() {

@@ -27,9 +27,11 @@ class FakeHandlers final : public StatusHandlers,
                            public PoolHandlers,
                            public IpHandlers,
                            public ServiceHandlers,
-                           public EndpointHandlers {
+                           public EndpointHandlers,
+                           public PolicyHandlers,
+                           public FlowHandlers {
  public:
-  AdminHandlers all() { return {this, this, this, this, this, this, this}; }
+  AdminHandlers all() { return {this, this, this, this, this, this, this, this, this}; }
 
   Answer<api::GetStatusResponse> get(api::GetStatusRequest request, Caller caller) override;
   // Waits for ever when a revision over 1,000 is asked for.
@@ -52,6 +54,15 @@ class FakeHandlers final : public StatusHandlers,
   Answer<api::ListEndpointsResponse> list(api::ListEndpointsRequest request,
                                           Caller caller) override;
 
+  Answer<api::ListPoliciesResponse> list(api::ListPoliciesRequest request, Caller caller) override;
+  Answer<api::ExplainPolicyResponse> explain(api::ExplainPolicyRequest request,
+                                             Caller caller) override;
+  // Two events, then, when it follows, events without end, as fast as they are taken.
+  asio::awaitable<Result<void>> follow(api::FollowFlowsRequest request, Caller caller,
+                                       Stream<api::FollowFlowsResponse>& stream) override;
+
+  std::atomic<int> following = 0;              // calls inside follow()
+  std::atomic<std::uint64_t> written = 0;      // messages that follow() got rid of
   std::atomic<int> waiting = 0;                // calls inside wait() that do not end by themselves
   std::function<Result<void>()> before_leave;  // what leave() answers; empty: ok
 };

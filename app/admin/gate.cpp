@@ -100,9 +100,12 @@ Result<void> Gate::permit(std::string_view method, api::Access access, const Cal
 }
 
 Result<void> Gate::not_served(std::string_view method) {
-  return fail(Code::kFailedPrecondition,
-              "this daemon does not serve {}; a daemon with the role controller does",
-              method.substr(0, method.find('/')));
+  std::string_view api = method.substr(0, method.find('/'));
+  std::string_view who = api == "FlowApi" || api == "PolicyApi"
+                             ? "the role agent and the subsystem policy"
+                             : "the role controller";
+  return fail(Code::kFailedPrecondition, "this daemon does not serve {}; a daemon with {} does",
+              api, who);
 }
 
 void Gate::count(const char* method, const Result<void>& result) {

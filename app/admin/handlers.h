@@ -34,6 +34,16 @@ class Caller {
 template <class Response>
 using Answer = asio::awaitable<Result<Response>>;
 
+// The answers of a streaming method. Control thread.
+template <class Message>
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  // Returns when the message is on its way: nothing queues up here, who produces keeps a bounded
+  // store of its own. kCancelled when the caller is gone.
+  virtual asio::awaitable<Result<void>> write(Message message) = 0;
+};
+
 class StatusHandlers {
  public:
   virtual ~StatusHandlers() = default;
@@ -92,6 +102,23 @@ class EndpointHandlers {
                                                   Caller caller) = 0;
 };
 
+class PolicyHandlers {
+ public:
+  virtual ~PolicyHandlers() = default;
+  virtual Answer<api::ListPoliciesResponse> list(api::ListPoliciesRequest request,
+                                                 Caller caller) = 0;
+  virtual Answer<api::ExplainPolicyResponse> explain(api::ExplainPolicyRequest request,
+                                                     Caller caller) = 0;
+};
+
+class FlowHandlers {
+ public:
+  virtual ~FlowHandlers() = default;
+  // Ends with the stored events, or, when it follows, when the caller goes away or at a shutdown.
+  virtual asio::awaitable<Result<void>> follow(api::FollowFlowsRequest request, Caller caller,
+                                               Stream<api::FollowFlowsResponse>& stream) = 0;
+};
+
 // Not owned; they outlive the server. What is null answers kFailedPrecondition: "this daemon does
 // not serve ClusterApi; ask the controller". AuditApi is answered by the server itself.
 struct AdminHandlers {
@@ -102,6 +129,8 @@ struct AdminHandlers {
   IpHandlers* ip = nullptr;
   ServiceHandlers* service = nullptr;
   EndpointHandlers* endpoint = nullptr;
+  PolicyHandlers* policy = nullptr;
+  FlowHandlers* flow = nullptr;
 };
 
 }  // namespace tombolo::admin

@@ -15,6 +15,7 @@
 #include "app/admin/bridge.h"
 #include "app/admin/handlers.h"
 #include "app/admin/status.h"
+#include "app/admin/stream.h"
 
 namespace tombolo::admin {
 
@@ -94,7 +95,60 @@ class Gate : public std::enable_shared_from_this<Gate> {
     return reactor;
   }
 
+  // The same for a method that answers with a stream.
+  template <class Request, class Message, class Handlers>
+  grpc::ServerWriteReactor<Message>* stream(
+      const char* method, grpc::CallbackServerContext* context, const Request* request,
+      Handlers* handlers,
+      asio::awaitable<Result<void>> (Handlers::*handler)(Request, Caller, Stream<Message>&)) {
+    auto access = access_of(method);
+    // What changes something must run to its end; a stream ends when its reader goes away.
+    ENSURE(access == api::ACCESS_READ, "{} is a stream and writes", method);
+    auto writer = std::make_shared<StreamWriter<Message>>(bridge_);
+    auto* reactor = new StreamReactor<Message>(bridge_, writer);
+    auto streaming = std::make_shared<Streaming<Request, Message, Handlers>>(
+        method, caller_of(listener_, *context->auth_context(), fleet_, cluster_), *request,
+        handlers, handler, writer);
+    auto work = [streaming] { return run_stream(streaming); };
+    auto done = [writer, method](Result<void> result) {
+      count(method, result);
+      writer->finish(result ? grpc::Status::OK : to_status(result.error()));
+    };
+    reactor->cancel_with(
+        bridge_->start(method, std::move(work), std::move(done), Bridge::Kind::kStream));
+    return reactor;
+  }
+
  private:
+  template <class Request, class Message, class Handlers>
+  struct Streaming {
+    using Handler = asio::awaitable<Result<void>> (Handlers::*)(Request, Caller, Stream<Message>&);
+    Streaming(const char* name, Caller who, Request what, Handlers* by, Handler with,
+              std::shared_ptr<StreamWriter<Message>> to)
+        : method(name),
+          caller(std::move(who)),
+          request(std::move(what)),
+          handlers(by),
+          handler(with),
+          writer(std::move(to)) {}
+    const char* method;
+    Caller caller;
+    Request request;
+    Handlers* handlers;
+    Handler handler;
+    std::shared_ptr<StreamWriter<Message>> writer;
+  };
+
+  // Control thread.
+  template <class Request, class Message, class Handlers>
+  static asio::awaitable<Result<void>> run_stream(
+      std::shared_ptr<Streaming<Request, Message, Handlers>> streaming) {
+    CO_TRY_OK(permit(streaming->method, api::ACCESS_READ, streaming->caller));
+    if (streaming->handlers == nullptr) co_return not_served(streaming->method);
+    co_return co_await (streaming->handlers->*streaming->handler)(
+        streaming->request, streaming->caller, *streaming->writer);
+  }
+
   template <class Request, class Response, class Handlers>
   struct Unary {
     Unary(const char* name, api::Access needed, Caller who, Request what, Handlers* by,

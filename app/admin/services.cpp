@@ -145,6 +145,38 @@ class EndpointService final : public api::EndpointApi::CallbackService {
   EndpointHandlers* handlers_;
 };
 
+class PolicyService final : public api::PolicyApi::CallbackService {
+ public:
+  PolicyService(Gate& gate, PolicyHandlers* handlers) : gate_(gate), handlers_(handlers) {}
+  Reply* List(Context* context, const api::ListPoliciesRequest* request,
+              api::ListPoliciesResponse* response) override {
+    return gate_.call("PolicyApi/List", context, request, response, handlers_,
+                      &PolicyHandlers::list);
+  }
+  Reply* Explain(Context* context, const api::ExplainPolicyRequest* request,
+                 api::ExplainPolicyResponse* response) override {
+    return gate_.call("PolicyApi/Explain", context, request, response, handlers_,
+                      &PolicyHandlers::explain);
+  }
+
+ private:
+  Gate& gate_;
+  PolicyHandlers* handlers_;
+};
+
+class FlowService final : public api::FlowApi::CallbackService {
+ public:
+  FlowService(Gate& gate, FlowHandlers* handlers) : gate_(gate), handlers_(handlers) {}
+  grpc::ServerWriteReactor<api::FollowFlowsResponse>* Follow(
+      Context* context, const api::FollowFlowsRequest* request) override {
+    return gate_.stream("FlowApi/Follow", context, request, handlers_, &FlowHandlers::follow);
+  }
+
+ private:
+  Gate& gate_;
+  FlowHandlers* handlers_;
+};
+
 class AuditService final : public api::AuditApi::CallbackService {
  public:
   AuditService(Gate& gate, AuditHandlers* handlers) : gate_(gate), handlers_(handlers) {}
@@ -168,6 +200,8 @@ Services::Services(Gate& gate, const AdminHandlers& handlers) {
   services_.push_back(std::make_unique<IpService>(gate, handlers.ip));
   services_.push_back(std::make_unique<ServiceService>(gate, handlers.service));
   services_.push_back(std::make_unique<EndpointService>(gate, handlers.endpoint));
+  services_.push_back(std::make_unique<PolicyService>(gate, handlers.policy));
+  services_.push_back(std::make_unique<FlowService>(gate, handlers.flow));
   services_.push_back(std::make_unique<AuditService>(gate, gate.audit_handlers()));
 }
 
