@@ -19,6 +19,7 @@ constexpr const char* kFooter =
     "  tombolo plan show -f fleet.yaml       what would each cluster get? (no daemon needed)\n"
     "  tombolo status                        how does this node's daemon stand?\n"
     "  tombolo service explain NS/NAME       which backends, of which clusters, and why?\n"
+    "  tombolo flows --follow                what is dropped, and by which policy?\n"
     "  tombolo COMMAND --help                options and examples of a command";
 
 // CLI11 tells a mistake in several lines; ours is one.
@@ -131,6 +132,7 @@ int run(int argc, char** argv) {
   add_cluster_commands(app, session);
   add_object_commands(app, session);
   add_policy_commands(app, session);
+  add_flow_commands(app, session);
   add_dns_commands(app, session);
   add_pki_commands(app, session);
   add_version(app, session);

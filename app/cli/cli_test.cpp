@@ -120,12 +120,48 @@ TEST_CASE("commands and what they print") {
        "RECONCILER  OBJECT  STATE  REVISION  ATTEMPTS  ERROR\n"
        "lb          -       done   42        0         -\n"},
       {"cluster list", "cluster list",
-       "CLUSTER  ID  STATE               ADDRESS         LAST HEARD            NODES  SERVICES  "
-       "ENDPOINTS  ERROR\n"
-       "east     1   self                -               -                     0      0         0  "
-       "        -\n"
-       "west     2   control_plane_away  192.0.2.2:2379  2026-01-01T00:00:00Z  0      0         0  "
-       "        no answer for 12 s\n"},
+       "CLUSTER  ID  STATE                               ADDRESS         LAST HEARD            "
+       "NODES"
+       "  SERVICES  ENDPOINTS  ERROR\n"
+       "east     1   self                                -               -                     0   "
+       " "
+       "  0         0          -\n"
+       "west     2   control plane away, silent for 12s  192.0.2.2:2379  2026-01-01T00:00:00Z  0   "
+       " "
+       "  0         0          no answer for 12 s\n"},
+      {"policy list", "policy list --rules",
+       "NAMESPACE  NAME            KIND           GOVERNS       ISOLATES  RULES  PODS HERE      "
+       "FLOWS  PACKETS  BYTES  STATE     ERROR\n"
+       "stars      backend-policy  NetworkPolicy  role=backend  ingress   1      stars/backend  "
+       "7      70       7000   in force  -\n"
+       "\n"
+       "POLICY                RULE        DIRECTION  ACTION  FLOWS  PACKETS  BYTES  SAYS\n"
+       "stars/backend-policy  ingress[0]  ingress    allow   7      70       7000   from pods "
+       "role=frontend of namespace stars to TCP/6379\n"},
+      {"no policies", "policy list -n empty", "no policies\n"},
+      {"policy explain", "policy explain client/client west/stars/backend:6379",
+       "Verdict:   denied\n"
+       "Protocol:  TCP\n"
+       "Port:      6379\n"
+       "\n"
+       "END          IS   CLUSTER  NAMESPACE  POD      ADDRESS   IDENTITY  LABELS        "
+       "NAMESPACE LABELS\n"
+       "source       pod  east     client     client   10.1.1.9  65541     role=client   -\n"
+       "destination  pod  west     stars      backend  10.2.1.7  131073    role=backend  -\n"
+       "\n"
+       "DIRECTION  VERDICT  BY                               IN THE KERNEL\n"
+       "ingress    denied   isolation of stars/default-deny  -\n"
+       "\n"
+       "DIRECTION  RULE        OF                                  FAILED  WHY\n"
+       "ingress    ingress[0]  NetworkPolicy/stars/backend-policy  peer    labels do not match "
+       "role=frontend\n"},
+      {"flows", "flows --last 2",
+       "2026-01-01T00:00:00.250Z DROPPED east/client/client:41000 -> west/stars/backend:6379/TCP "
+       "by "
+       "isolation of stars/default-deny\n"
+       "2026-01-01T00:00:00.250Z DROPPED east/client/client:41000 -> west/stars/backend:6379/TCP "
+       "by "
+       "isolation of stars/default-deny\n"},
       {"wait", "wait --synced --for 5", "Revision:  42\n"},
       {"plan show", "plan show",
        "Store revision:  7\n"
@@ -225,6 +261,13 @@ TEST_CASE("failures: exit code and one line") {
       {"DNS server that is none", "dns query a.b --server x", 1,
        "tombolo: invalid argument: --server: \"x\" is not address or address:port\n"},
       {"DNS type that is none", "dns query a.b WHAT --server 127.0.0.1:1", 1, "WHAT"},
+      {"explain: no such pod", "policy explain missing/x 10.0.0.1:80", 3, "no pod missing/x"},
+      {"explain: no port", "policy explain a/b 10.0.0.1:", 1, "is not B, B:PORT or B:PORT/PROTO"},
+      {"explain: a port that is none", "policy explain a/b 10.0.0.1:70000/TCP", 1, "70000/TCP"},
+      {"explain: brackets", "policy explain a/b [fd00::1]80", 1, "[fd00::1]80"},
+      {"flows: no such cluster", "flows --cluster missing", 3, "no cluster missing"},
+      {"flows: verdict that is none", "flows --verdict maybe", 2, "--verdict"},
+      {"matrix of nothing", "policy matrix --files /nonexistent", 3, "/nonexistent"},
       {"too late", "wait --revision 999", 6, "lb is at revision 42, not yet at 999\n"},
       {"no file", "plan show -f /nonexistent/fleet.yaml", 3,
        "tombolo: not found: /nonexistent/fleet.yaml: cannot be opened (No such file or "
@@ -250,7 +293,8 @@ TEST_CASE("every command has help with an example") {
                     {"plan apply"},    {"plan routes"},   {"cluster list"},    {"cluster grant"},
                     {"cluster join"},  {"cluster leave"}, {"pool list"},       {"ip list"},
                     {"ip explain"},    {"service list"},  {"service explain"}, {"service import"},
-                    {"endpoint list"}, {"dns query"},     {"pki init"},        {"pki issue"},
+                    {"endpoint list"}, {"policy list"},   {"policy explain"},  {"policy matrix"},
+                    {"flows"},         {"dns query"},     {"pki init"},        {"pki issue"},
                     {"pki renew"},     {"pki show"},      {"completion bash"}, {"version"}}));
   INFO(c.line);
   admin::TemporaryFolder folder;
@@ -440,6 +484,85 @@ TEST_CASE("policy matrix says where a manifest is wrong") {
   outcome = program.run({"policy", "matrix", "-f", file, "--port", "80"});
   REQUIRE(outcome.code != 0);
   REQUIRE_THAT(outcome.err, ContainsSubstring("'80' is not PROTO/PORT"));
+}
+
+// The objects of a step of tests/data/netpol as a folder of manifests: JSON, which is YAML too.
+void write_manifests(const json::object& step, const std::string& folder) {
+  std::filesystem::create_directories(folder);
+  json::array objects;
+  for (const auto& [name, labels] : step.at("namespaces").as_object())
+    objects.push_back(json::object{{"apiVersion", "v1"},
+                                   {"kind", "Namespace"},
+                                   {"metadata", json::object{{"name", name}, {"labels", labels}}}});
+  for (const json::value& pod : step.at("pods").as_array()) {
+    json::array ports;
+    for (const json::value& port : pod.at("ports").as_array())
+      ports.push_back(json::object{{"name", port.at("name")},
+                                   {"containerPort", port.at("port")},
+                                   {"protocol", port.at("protocol")}});
+    json::object container{{"name", "c"}, {"ports", std::move(ports)}};
+    json::object metadata{
+        {"namespace", pod.at("namespace")}, {"name", pod.at("name")}, {"labels", pod.at("labels")}};
+    objects.push_back(
+        json::object{{"apiVersion", "v1"},
+                     {"kind", "Pod"},
+                     {"metadata", std::move(metadata)},
+                     {"spec", json::object{{"containers", json::array{std::move(container)}}}},
+                     {"status", json::object{{"podIP", pod.at("ip")}}}});
+  }
+  std::ofstream list(folder + "/objects.json");
+  list << to_json(json::object{{"apiVersion", "v1"}, {"kind", "List"}, {"items", objects}});
+  std::ofstream policies(folder + "/policies.yaml");
+  for (const json::value& policy : step.at("policies").as_array())
+    policies << "---\n" << std::string(policy.as_string()) << "\n";
+}
+
+TEST_CASE("policy matrix: the last step of every conformance case, from a folder") {
+  admin::TemporaryFolder folder;
+  Program program(folder);
+  std::size_t cases = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(TOMBOLO_TEST_DATA "/netpol")) {
+    if (entry.path().extension() != ".json") continue;
+    INFO(entry.path().string());
+    auto text = read_file(entry.path()).value();
+    auto given = parse_json(text).value();
+    const json::object& step = given.at("steps").as_array().back().as_object();
+    std::string manifests = folder / entry.path().stem().string();
+    write_manifests(step, manifests);
+    std::vector<std::string> line{"policy", "matrix", "--files", manifests, "-o", "json"};
+    for (const auto& [probe, rows] : step.at("allowed").as_object()) {
+      line.emplace_back("--port");
+      line.emplace_back(probe);
+    }
+    Outcome outcome = program.run(line);
+    REQUIRE(outcome.err == "");
+    REQUIRE(outcome.code == 0);
+    auto answer = parse_json(outcome.out).value();
+    const json::array& pods = step.at("pods").as_array();
+    REQUIRE(answer.at("pods").as_array().size() == pods.size());
+    std::map<std::string, std::size_t> at;  // the data have an order of their own
+    for (const json::value& pod : pods)
+      at.emplace(fmt::format("{}/{}", std::string(pod.at("namespace").as_string()),
+                             std::string(pod.at("name").as_string())),
+                 at.size());
+    REQUIRE(answer.at("allowed").as_object().size() == step.at("allowed").as_object().size());
+    for (const auto& [probe, rows] : step.at("allowed").as_object()) {
+      const json::array& printed = answer.at("allowed").at(probe).as_array();
+      for (std::size_t source = 0; source < at.size(); ++source) {
+        for (std::size_t destination = 0; destination < at.size(); ++destination) {
+          if (source == destination) continue;
+          auto place = [&](std::size_t i) {
+            return at.at(std::string(answer.at("pods").at(i).as_string()));
+          };
+          INFO(probe);
+          REQUIRE(printed[source].as_string()[destination] ==
+                  rows.at(place(source)).as_string()[place(destination)]);
+        }
+      }
+    }
+    ++cases;
+  }
+  REQUIRE(cases >= 70);
 }
 
 }  // namespace

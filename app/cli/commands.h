@@ -20,9 +20,13 @@ void add_plan_commands(CLI::App& app, Session& session);     // plan
 void add_cluster_commands(CLI::App& app, Session& session);  // cluster
 void add_object_commands(CLI::App& app, Session& session);   // pool, ip, service, endpoint
 void add_policy_commands(CLI::App& app, Session& session);   // policy
+void add_flow_commands(CLI::App& app, Session& session);     // flows
 void add_dns_commands(CLI::App& app, Session& session);      // dns
 void add_pki_commands(CLI::App& app, Session& session);      // pki
 void add_completion_command(CLI::App& app, Session& session);
+
+// What a daemon is asked in the group "policy": list, explain.
+void add_policy_questions(CLI::App* policy, Session& session);
 
 // A group of commands ("cluster"), one of which must be given.
 CLI::App* add_group(CLI::App& app, const std::string& name, const std::string& description);

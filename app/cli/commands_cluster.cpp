@@ -19,7 +19,7 @@ View cluster_view(std::string_view rows) {
           .sections = {{rows,
                         {{"CLUSTER", "name"},
                          {"ID", "id"},
-                         {"STATE", "state"},
+                         {"STATE", "standing"},
                          {"ADDRESS", "address"},
                          {"LAST HEARD", "last_heard"},
                          {"NODES", "nodes"},

@@ -136,6 +136,7 @@ void add_matrix(CLI::App* policy, Session& session) {
 
 void add_policy_commands(CLI::App& app, Session& session) {
   CLI::App* policy = add_group(app, "policy", "Who may talk to whom, and which rule says so");
+  add_policy_questions(policy, session);
   add_matrix(policy, session);
 }
 

@@ -21,7 +21,7 @@ View status_view() {
                        {"clusters",
                         {{"CLUSTER", "name"},
                          {"ID", "id"},
-                         {"STATE", "state"},
+                         {"STATE", "standing"},
                          {"LAST HEARD", "last_heard"},
                          {"ERROR", "error"}}},
                        {"reconcilers",

@@ -4,10 +4,12 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/support/sync_stream.h>
 
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 
 #include "app/admin/status.h"
 #include "app/cli/render.h"
@@ -47,6 +49,32 @@ class Session {
     grpc::Status status = ((*stub).*method)(&context, request, &response);
     if (!status.ok()) return std::unexpected(explain(status));
     return response;
+  }
+
+  // Hands each message to `take` until the stream ends, which is no error, or `take` fails. With
+  // `endless` there is no deadline.
+  template <class Api, class Request, class Message>
+  Result<void> follow(
+      std::unique_ptr<grpc::ClientReader<Message>> (Api::Stub::*method)(grpc::ClientContext*,
+                                                                        const Request&),
+      const Request& request, bool endless,
+      const std::type_identity_t<std::function<Result<void>(const Message&)>>& take) {
+    TRY(to, channel());
+    auto stub = Api::NewStub(to);
+    grpc::ClientContext context;
+    if (!endless) set_deadline(context, settings.timeout_s);
+    auto reader = ((*stub).*method)(&context, request);
+    Message message;
+    while (reader->Read(&message)) {
+      auto taken = take(message);
+      if (taken) continue;
+      context.TryCancel();
+      static_cast<void>(reader->Finish());
+      return taken;
+    }
+    grpc::Status status = reader->Finish();
+    if (!status.ok()) return std::unexpected(explain(status));
+    return {};
   }
 
   Result<void> print(const google::protobuf::Message& answer, const View& view) {

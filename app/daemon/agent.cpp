@@ -120,6 +120,7 @@ class RealAgent final : public Agent {
 
   AgentTables& tables() override { return tables_; }
   Settling& settling() override { return settling_; }
+  bpf::Guard* guard() override { return guard_.get(); }
 
  private:
   MirrorOptions mirror_of(std::string name, std::string prefix) {

@@ -17,6 +17,10 @@
 #include "core/tables.h"
 #include "schema/config/v1/config.pb.h"
 
+namespace tombolo::bpf {
+class Guard;  // bpf/guard.h
+}
+
 namespace tombolo {
 
 class Agent {
@@ -35,6 +39,8 @@ class Agent {
 
   virtual AgentTables& tables() = 0;
   virtual Settling& settling() = 0;
+  // What enforces policy on this node; null when the subsystem is off. From open() on.
+  virtual bpf::Guard* guard() = 0;
 };
 
 }  // namespace tombolo

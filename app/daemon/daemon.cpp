@@ -15,7 +15,9 @@
 #include "app/daemon/controller.h"
 #include "app/daemon/handlers/addresses.h"
 #include "app/daemon/handlers/clusters.h"
+#include "app/daemon/handlers/flows.h"
 #include "app/daemon/handlers/plan.h"
+#include "app/daemon/handlers/policy.h"
 #include "app/daemon/handlers/services.h"
 #include "app/daemon/handlers/status.h"
 #include "app/metrics/metrics.h"
@@ -168,11 +170,13 @@ class Daemon {
     if (agent_) {
       view.agent = &agent_->tables();
       view.agent_settling = &agent_->settling();
+      if (agent_->guard() != nullptr) look_at(*agent_->guard(), view);
     }
     if (controller_) cluster_handlers_ = make_cluster_handlers(view, controller_->members());
     status_handlers_ = make_status_handlers(view);
     pool_handlers_ = make_pool_handlers(view);
     ip_handlers_ = make_ip_handlers(view);
+    policy_handlers_ = make_policy_handlers(view);
     admin::AdminHandlers handlers;
     handlers.status = status_handlers_.get();
     handlers.plan = plan_handlers_.get();
@@ -181,6 +185,8 @@ class Daemon {
     handlers.ip = ip_handlers_.get();
     handlers.service = service_handlers_.get();
     handlers.endpoint = endpoint_handlers_.get();
+    handlers.policy = policy_handlers_.get();
+    handlers.flow = flows_.get();
     admin::ServerOptions options;
     options.socket = config_.admin().socket();
     options.viewer_socket = config_.admin().viewer_socket();
@@ -193,6 +199,21 @@ class Daemon {
     TRY(server, admin::AdminServer::start(std::move(options), handlers, tasks_, *clock_, log_));
     admin_ = std::move(server);
     return {};
+  }
+
+  // What the programs at the pods' interfaces count and tell of. The guard lives as long as the
+  // agent, which goes after everything here has been joined.
+  void look_at(bpf::Guard& guard, DaemonView& view) {
+    view.rule_counters = [&guard] { return guard.rule_counters(); };
+    FlowSource source;
+    source.page = [&guard](std::uint64_t after, std::size_t limit) {
+      return guard.flows(after, limit);
+    };
+    source.trace_accepts = [&guard](bool on) { return guard.trace_accepts(on); };
+    flows_ =
+        std::make_unique<FlowHub>(std::move(source), agent_->tables(), config_.cluster().name(),
+                                  config_.node().name(), tasks_, *clock_, log_);
+    tasks_.spawn("flows", flows_->run());
   }
 
   std::vector<std::string> warnings() const {
@@ -254,6 +275,8 @@ class Daemon {
   std::unique_ptr<admin::IpHandlers> ip_handlers_;
   std::unique_ptr<admin::ServiceHandlers> service_handlers_;
   std::unique_ptr<admin::EndpointHandlers> endpoint_handlers_;
+  std::unique_ptr<admin::PolicyHandlers> policy_handlers_;
+  std::unique_ptr<FlowHub> flows_;
   std::unique_ptr<admin::AdminServer> admin_;
   std::unique_ptr<metrics::Server> metrics_;
 };

@@ -20,6 +20,7 @@ class Clusters final : public admin::ClusterHandlers {
     self->set_name(config.cluster().name());
     self->set_id(config.cluster().id());
     self->set_state(api::CLUSTER_STATE_SELF);
+    self->set_standing("self");
     self->set_nodes(view_.controller->nodes.size());
     self->set_services(view_.controller->services.size());
     if (!advertised().empty()) self->set_address(advertised().front());

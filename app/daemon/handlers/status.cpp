@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "app/daemon/handlers/messages.h"
+#include "app/daemon/handlers/standing.h"
 
 namespace tombolo {
 namespace {
@@ -46,6 +47,20 @@ void fill_tables(Tables* tables, api::GetStatusResponse& response) {
     row->set_error(status.error);
   }
   response.set_revision(response.revision() + tables->revisions.current);
+}
+
+api::ClusterState cluster_state_of(RemoteState state) {
+  switch (state) {
+    case RemoteState::kConnecting:
+      return api::CLUSTER_STATE_CONNECTING;
+    case RemoteState::kReady:
+      return api::CLUSTER_STATE_READY;
+    case RemoteState::kControlPlaneAway:
+      return api::CLUSTER_STATE_CONTROL_PLANE_AWAY;
+    case RemoteState::kLost:
+      return api::CLUSTER_STATE_LOST;
+  }
+  return api::CLUSTER_STATE_UNSPECIFIED;
 }
 
 std::string joined(const std::vector<std::string>& names) {
@@ -183,6 +198,16 @@ class Status final : public admin::StatusHandlers {
     add("dns", on.dns());
     add("lb", on.lb());
     add("policy", on.policy());
+    if (on.policy()) response.mutable_subsystems()->rbegin()->set_detail(policy_detail());
+  }
+  std::string policy_detail() const {
+    if (view_.agent == nullptr)
+      return fmt::format("{} policies", view_.controller->policies.size());
+    const AgentTables& tables = *view_.agent;
+    if (!view_.rule_counters) return "not enforced on this node";
+    return fmt::format("{} policies, {} pods guarded, {} verdict sets, {} peers",
+                       tables.policies.size(), tables.guarded_pods.size(),
+                       tables.verdict_sets.size(), tables.policy_peers.size());
   }
 
   DaemonView view_;
@@ -202,9 +227,8 @@ void fill_clusters(const DaemonView& view,
     auto* row = clusters->Add();
     row->set_name(remote.name);
     row->set_id(remote.id);
-    row->set_state(remote.synced && remote.connected ? api::CLUSTER_STATE_READY
-                   : remote.synced                   ? api::CLUSTER_STATE_CONTROL_PLANE_AWAY
-                                                     : api::CLUSTER_STATE_CONNECTING);
+    row->set_state(cluster_state_of(remote.state));
+    row->set_standing(standing_of(remote, view.clock->wall_now()));
     if (remote.last_heard != WallTime{})
       *row->mutable_last_heard() = timestamp_of(remote.last_heard);
     row->set_error(remote.error);

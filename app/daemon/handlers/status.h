@@ -8,6 +8,7 @@
 
 #include "app/admin/handlers.h"
 #include "app/daemon/settling.h"
+#include "bpf/guard.h"
 #include "core/clock.h"
 #include "core/kv.h"
 #include "core/tables.h"
@@ -27,6 +28,8 @@ struct DaemonView {
   Clock* clock = nullptr;
   WallTime started_at{};
   std::function<std::vector<std::string>()> warnings;
+  // Of the guard; empty when this node enforces no policy.
+  std::function<asio::awaitable<Result<std::vector<bpf::RuleCounters>>>()> rule_counters;
 };
 
 std::unique_ptr<admin::StatusHandlers> make_status_handlers(const DaemonView& view);
