@@ -4,6 +4,7 @@
 #include "app/daemon/agent_dns.h"
 #include "app/daemon/agent_policy.h"
 #include "app/daemon/ip_records.h"
+#include "app/daemon/node_probes.h"
 #include "app/daemon/node_records.h"
 #include "app/daemon/policy_inputs.h"
 #include "app/netlink/netlink.h"
@@ -74,6 +75,7 @@ class RealAgent final : public Agent {
         ip_records_(config, tables_, [this] { return pod_mirror_.filled(); }, status_, context) {}
 
   Result<void> open() {
+    if (config_.subsystems().mesh()) open_probes();
     block_mirror_.restore();
     node_mirror_.restore();
     frontend_mirror_.restore();
@@ -101,6 +103,7 @@ class RealAgent final : public Agent {
     if (inputs_) inputs_->start(settling_);
     records_.start(settling_);
     if (config_.subsystems().mesh()) ip_records_.start(settling_);
+    if (probes_) probes_->start(settling_);
     if (cni_) {
       CO_TRY_OK(co_await start_ipam());
     }
@@ -132,6 +135,14 @@ class RealAgent final : public Agent {
   }
   std::string pod_prefix() const {
     return fmt::format("{}{}/", keys::kWorkloads, config_.node().name());
+  }
+
+  void open_probes() {
+    NodeProbeSettings settings;
+    settings.node = config_.node().name();
+    prober_ = make_prober(context_.tasks.executor(), context_.rng);
+    probes_ = std::make_unique<NodeProbes>(std::move(settings), *prober_, tables_.revisions,
+                                           status_, context_);
   }
 
   Result<void> open_ipam() {
@@ -227,6 +238,8 @@ class RealAgent final : public Agent {
   KvMirror<LocalPod> pod_mirror_;
   NodeRecords records_;
   IpRecords ip_records_;
+  std::unique_ptr<Prober> prober_;
+  std::unique_ptr<NodeProbes> probes_;
   std::unique_ptr<bpf::Guard> guard_;
   std::unique_ptr<PolicyInputs> inputs_;
   std::unique_ptr<AgentPolicy> policy_;

@@ -152,6 +152,8 @@ class RealController final : public Controller {
       EtcdClientOptions options;
       for (const std::string& address : member->addresses)
         options.endpoints.push_back("https://" + address);
+      // A connection that was cut is not waited for: its return is seen by a new one.
+      options.keepalive_timeout = std::chrono::seconds(3);
       options.tls = TlsFiles{member->tls.certificate, member->tls.key, member->tls.ca};
       CO_TRY(opened, make_etcd_client(std::move(options), context_.tasks.executor()));
       store = std::move(opened);

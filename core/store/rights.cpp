@@ -28,7 +28,8 @@ bool node_may_write(const SpiffeName& node, std::string_view key, std::string_vi
   std::string own = fmt::format("cilium/state/nodes/v1/{}/{}", node.cluster, node.name);
   if (key == own && range_end.empty()) return true;
   return within("cilium/state/ip/v1/default/", key, range_end) ||
-         within(fmt::format("tombolo/v1/leases/{}/", node.name), key, range_end);
+         within(fmt::format("tombolo/v1/leases/{}/", node.name), key, range_end) ||
+         within(fmt::format("tombolo/v1/reach/{}/", node.name), key, range_end);
 }
 
 bool is_viewer(std::string_view subject) {

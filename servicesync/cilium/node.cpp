@@ -122,13 +122,13 @@ Result<NodeRecord> decode_node(std::string_view key, std::string_view name, std:
   TRY_OK(expect_text(root["Name"], name));
   TRY_OK(expect_text(root["Cluster"], origin.cluster));
   TRY(id, root["ClusterID"].integer(0, UINT32_MAX));
-  if (id != origin.id)
+  if (origin.id != 0 && id != origin.id)
     return root["ClusterID"].error(
         fmt::format("{} where the cluster's configuration says {}", id, origin.id));
   NodeRecord node;
   node.name = name;
   node.cluster = origin.cluster;
-  node.cluster_id = origin.id;
+  node.cluster_id = static_cast<std::uint32_t>(id);
   TRY_OK(decode_blocks_and_ips(root, node));
   TRY(source, root["Source"].string_or(""));
   TRY(encryption_key, root["EncryptionKey"].integer_or(0, 0, 255));

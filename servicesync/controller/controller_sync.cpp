@@ -99,7 +99,7 @@ Result<void> ControllerSync::add_remote(const std::string& name, std::uint32_t i
   options.own_cluster = p.settings.cluster;
   options.own_id = p.settings.cluster_id;
   options.origin = {name, id, p.settings.cluster_bits};
-  options.check_interval = p.settings.progress_interval;
+  options.check_interval = p.settings.progress_interval / 4;
   options.silence = 3 * p.settings.progress_interval;
   options.retry_base = p.settings.retry_base;
   // Its return must not wait for us.

@@ -14,6 +14,7 @@
 #include "core/store/publisher.h"
 #include "servicesync/cilium/cilium.h"
 #include "servicesync/mesh/judge.h"
+#include "servicesync/mesh/link_metrics.h"
 
 namespace tombolo::mesh {
 
@@ -109,6 +110,7 @@ class RemoteLink {
   MonotonicTime heard_{};
   MonotonicTime steady_since_{};  // it answers since then without a silence
   WallTime heard_wall_{};
+  LinkMetrics measured_;
   RemoteState state_ = RemoteState::kConnecting;
   RemoteState kept_ = RemoteState::kConnecting;  // what the store has
 };

@@ -57,7 +57,8 @@ RemoteLink::RemoteLink(RemoteOptions options, std::unique_ptr<Kv> remote, MeshCo
       remote_(std::move(remote)),
       context_(context),
       log_(context.log.with("remote", options_.origin.cluster)),
-      tasks_(context.tasks) {
+      tasks_(context.tasks),
+      measured_(options_.origin.cluster) {
   std::string config_key = cilium::keys::cluster_config(name());
   config_follower_ = std::make_unique<Follower>(
       follow("config", config_key), *remote_, tasks_, context.clock, context.rng, context.log,
@@ -97,6 +98,7 @@ FollowOptions RemoteLink::follow(std::string what, std::string prefix) const {
 
 void RemoteLink::start() {
   started_ = context_.clock.now();
+  measured_.set_state(state_);
   context_.rows.upsert(row());
   tasks_.spawn(name() + " config", config_follower_->run());
   tasks_.spawn(name() + " canaries", canary_follower_->run());
@@ -239,7 +241,9 @@ void RemoteLink::listen() {
   bool was_silent = heard_ == MonotonicTime{} || heard - heard_ > options_.silence;
   if (was_silent) steady_since_ = now;
   heard_ = heard;
-  heard_wall_ = context_.clock.wall_now() - (now - heard);
+  // For people: whole seconds are enough, and spare the table a row per answer.
+  WallTime wall = context_.clock.wall_now() - (now - heard);
+  heard_wall_ = std::chrono::floor<std::chrono::seconds>(wall);
 }
 
 void RemoteLink::decide() {
@@ -250,6 +254,7 @@ void RemoteLink::decide() {
   MonotonicTime now = context_.clock.now();
   evidence.heard = heard_ != MonotonicTime{};
   evidence.silent = now - (evidence.heard ? heard_ : started_);
+  measured_.set_silence(evidence.silent);
   evidence.steady = evidence.heard ? now - steady_since_ : Duration{};
   RemoteCluster known = row();
   evidence.current = known.connected && known.synced;
@@ -260,6 +265,8 @@ void RemoteLink::decide() {
   if (next == state_) return;
   log_.info("{} is {} (it was {})", name(), to_string(next), to_string(state_));
   state_ = next;
+  measured_.set_state(state_);
+  measured_.count_transition(state_);
 }
 
 // For the next life of this controller. Tried again with every tick until the store has it.
@@ -295,6 +302,7 @@ asio::awaitable<Result<void>> RemoteLink::forget() {
     CO_TRY_OK(co_await context_.own.erase(std::move(request)));
     context_.canaries.erase(cilium::keys::synced_cache(name(), kind));
   }
+  measured_.clear();
   context_.configs.erase(cilium::keys::cluster_config(name()));
   Delete state{fmt::format("{}{}", kRemotesPrefix, name()), ""};
   CO_TRY_OK(co_await context_.own.erase(std::move(state)));

@@ -5,7 +5,6 @@
 #include <chrono>
 
 #include "app/daemon/handlers/messages.h"
-#include "app/daemon/handlers/standing.h"
 
 namespace tombolo {
 namespace {
@@ -49,20 +48,6 @@ void fill_tables(Tables* tables, api::GetStatusResponse& response) {
   response.set_revision(response.revision() + tables->revisions.current);
 }
 
-api::ClusterState cluster_state_of(RemoteState state) {
-  switch (state) {
-    case RemoteState::kConnecting:
-      return api::CLUSTER_STATE_CONNECTING;
-    case RemoteState::kReady:
-      return api::CLUSTER_STATE_READY;
-    case RemoteState::kControlPlaneAway:
-      return api::CLUSTER_STATE_CONTROL_PLANE_AWAY;
-    case RemoteState::kLost:
-      return api::CLUSTER_STATE_LOST;
-  }
-  return api::CLUSTER_STATE_UNSPECIFIED;
-}
-
 std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
@@ -91,6 +76,7 @@ class Status final : public admin::StatusHandlers {
     fill_tables(view_.agent, response);
     response.set_synced(busy({}).empty() && unlisted().empty());
     fill_clusters(view_, response.mutable_clusters());
+    for (std::string& warning : remote_warnings(view_)) response.add_warnings(std::move(warning));
     if (view_.warnings)
       for (const std::string& warning : view_.warnings()) response.add_warnings(warning);
     co_return response;
@@ -217,22 +203,6 @@ class Status final : public admin::StatusHandlers {
 
 std::unique_ptr<admin::StatusHandlers> make_status_handlers(const DaemonView& view) {
   return std::make_unique<Status>(view);
-}
-
-void fill_clusters(const DaemonView& view,
-                   google::protobuf::RepeatedPtrField<api::Cluster>* clusters) {
-  if (view.controller == nullptr) return;
-  for (const auto& [name, versioned] : view.controller->remote_clusters.rows()) {
-    const RemoteCluster& remote = versioned.row;
-    auto* row = clusters->Add();
-    row->set_name(remote.name);
-    row->set_id(remote.id);
-    row->set_state(cluster_state_of(remote.state));
-    row->set_standing(standing_of(remote, view.clock->wall_now()));
-    if (remote.last_heard != WallTime{})
-      *row->mutable_last_heard() = timestamp_of(remote.last_heard);
-    row->set_error(remote.error);
-  }
 }
 
 }  // namespace tombolo

@@ -37,5 +37,8 @@ std::unique_ptr<admin::StatusHandlers> make_status_handlers(const DaemonView& vi
 // Remote clusters as the API shows them; used by status and `cluster list`.
 void fill_clusters(const DaemonView& view,
                    google::protobuf::RepeatedPtrField<admin::api::Cluster>* clusters);
+// One line for each remote cluster that is lost or without its control plane: since when, and what
+// this cluster's agents hear of its nodes.
+std::vector<std::string> remote_warnings(const DaemonView& view);
 
 }  // namespace tombolo
