@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "schema/admin/v1/admin.pb.h"
+#include "schema/admin/v1/policy.pb.h"
 
 namespace tombolo::admin {
 

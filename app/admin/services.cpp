@@ -1,6 +1,7 @@
 // Each RPC of the API and the handler that answers it: nothing else happens here.
 #include "app/admin/internal.h"
 #include "schema/admin/v1/admin.grpc.pb.h"
+#include "schema/admin/v1/policy.grpc.pb.h"
 
 namespace tombolo::admin {
 namespace {

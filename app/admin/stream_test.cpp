@@ -8,6 +8,7 @@
 #include "app/admin/fakes.h"
 #include "app/admin/status.h"
 #include "schema/admin/v1/admin.grpc.pb.h"
+#include "schema/admin/v1/policy.grpc.pb.h"
 
 namespace tombolo::admin {
 namespace {

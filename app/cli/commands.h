@@ -10,6 +10,7 @@
 
 #include "app/cli/session.h"
 #include "schema/admin/v1/admin.grpc.pb.h"
+#include "schema/admin/v1/policy.grpc.pb.h"
 
 namespace tombolo::cli {
 

@@ -25,7 +25,7 @@ TEST_CASE("a message becomes a value with every field in the order of the schema
   REQUIRE(to_json(to_value(cluster)) ==
           R"({"name":"west","id":2,"state":"control_plane_away","address":"",)"
           R"("last_heard":"2026-01-01T00:00:00Z","nodes":0,"services":18000000000000000000,)"
-          R"("endpoints":0,"error":""})");
+          R"("endpoints":0,"error":"","standing":""})");
   REQUIRE(to_json(to_value(api::WaitRequest())) ==
           R"({"revision":0,"synced":false,"timeout":null,"reconcilers":[]})");
   api::WaitRequest wait;

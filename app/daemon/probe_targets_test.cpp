@@ -78,10 +78,10 @@ TEST_CASE("silence is said after two seconds, not before") {
   World world(2);
   world.run(5s);
   REQUIRE(world.said() == "2/2");
-  world.living.clear();
-  world.run(1500ms);
+  world.living.clear();  // the last answer is half a second old
+  world.run(1250ms);
   REQUIRE(world.said() == "2/2");
-  world.run(750ms);
+  world.run(250ms);
   REQUIRE(world.said() == "0/2");
   world.living = {"w0"};
   world.run(750ms);

@@ -82,7 +82,7 @@ struct World {
     identity.name_space = name_space;
     identity.labels = {{"role", name}};
     identity.namespace_labels = {{"kubernetes.io/metadata.name", name_space}};
-    identities.upsert(identity);
+    if (number != 0) identities.upsert(identity);
     IpOwner owner;
     owner.ip = ip(address);
     owner.identity = number;
