@@ -11,7 +11,8 @@ import lab
 from shell import Failed, code_of, run
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BIN = os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "release", "bin")
+# TOMBOLO_BIN: another build's programs, such as those with sanitizers.
+BIN = os.environ.get("TOMBOLO_BIN") or os.path.join(os.path.dirname(os.path.dirname(HERE)), "build", "release", "bin")
 
 
 class Pod:

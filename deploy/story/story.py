@@ -8,12 +8,14 @@ import time
 
 import chapter_loss
 import chapter_names
+import chapter_networkdemo
 import chapter_pods
 import chapter_services
+import chapter_stars
 from shell import Failed
 
 CHAPTERS = [("Plan and pods", chapter_pods.CHECKS), ("Services", chapter_services.CHECKS), ("Names", chapter_names.CHECKS),
-            ("Loss and return", chapter_loss.CHECKS)]
+            ("Stars", chapter_stars.CHECKS), ("Networkdemo", chapter_networkdemo.CHECKS), ("Loss and return", chapter_loss.CHECKS)]
 
 
 def run_check(demo, check):
