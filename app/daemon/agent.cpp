@@ -80,15 +80,31 @@ class RealAgent final : public Agent {
     node_mirror_.restore();
     frontend_mirror_.restore();
     pod_mirror_.restore();
+    if (config_.subsystems().dns()) TRY_OK(open_dns());
+    return {};
+  }
+
+  asio::awaitable<Result<void>> start_names() override {
+    if (dns_) {
+      CO_TRY_OK(co_await dns_->start(settling_));
+    }
+    co_return Result<void>{};
+  }
+
+  asio::awaitable<Result<void>> open_datapath() override {
     if (config_.subsystems().ipam()) {
-      TRY_OK(open_ipam());
+      if (config_.subsystems().policy()) {
+        CO_TRY_OK(co_await open_policy());
+      }
+      CO_TRY_OK(open_ipam());
     } else {
       // Another plugin makes the interfaces: there are none of ours, and that is the whole list.
       tables_.attachments.take_writer("none").mark_synced();
     }
-    if (config_.subsystems().lb()) TRY_OK(open_load_balancer());
-    if (config_.subsystems().dns()) TRY_OK(open_dns());
-    return {};
+    if (config_.subsystems().lb()) {
+      CO_TRY_OK(co_await open_load_balancer());
+    }
+    co_return Result<void>{};
   }
 
   asio::awaitable<Result<void>> start() override {
@@ -109,9 +125,6 @@ class RealAgent final : public Agent {
     }
     if (policy_) policy_->start(settling_);
     if (load_balancer_) start_load_balancer();
-    if (dns_) {
-      CO_TRY_OK(co_await dns_->start(settling_));
-    }
     co_return Result<void>{};
   }
 
@@ -146,7 +159,6 @@ class RealAgent final : public Agent {
   }
 
   Result<void> open_ipam() {
-    if (config_.subsystems().policy()) TRY_OK(open_policy());
     TRY(store, open_sqlite_lease_store(config_.state_dir() + "/leases.db"));
     lease_store_ = std::move(store);
     CniSettings settings;
@@ -168,26 +180,34 @@ class RealAgent final : public Agent {
   }
 
   // Policy governs interfaces that the agent makes itself: without ipam there are none.
-  Result<void> open_policy() {
-    TRY_OK(bpf::check_kernel());
+  asio::awaitable<Result<void>> open_policy() {
     bpf::GuardSettings settings;
     settings.bpffs_root = config_.bpffs_root();
     settings.hook = hook_of(config_);
-    TRY(guard, bpf::Guard::open(std::move(settings), context_.clock, context_.log));
+    auto load = [settings = std::move(settings), &clock = context_.clock,
+                 log = context_.log]() -> Result<std::unique_ptr<bpf::Guard>> {
+      TRY_OK(bpf::check_kernel());
+      return bpf::Guard::open(settings, clock, log);
+    };
+    CO_TRY(guard, co_await worker_.run(std::move(load)));
     guard_ = std::move(guard);
     inputs_ = std::make_unique<PolicyInputs>(config_, tables_, known_.get(), context_);
     inputs_->restore();
     auto filled = [this] { return inputs_->filled() && pod_mirror_.filled(); };
     policy_ = std::make_unique<AgentPolicy>(tables_, status_, *guard_, filled, context_);
-    return {};
+    co_return Result<void>{};
   }
 
-  Result<void> open_load_balancer() {
-    TRY_OK(bpf::check_kernel());
+  asio::awaitable<Result<void>> open_load_balancer() {
     bpf::Settings settings{config_.cgroup_root(), config_.bpffs_root()};
-    TRY(opened, bpf::LoadBalancer::open(std::move(settings), context_.clock, context_.log));
+    auto load = [settings = std::move(settings), &clock = context_.clock,
+                 log = context_.log]() -> Result<std::unique_ptr<bpf::LoadBalancer>> {
+      TRY_OK(bpf::check_kernel());
+      return bpf::LoadBalancer::open(settings, clock, log);
+    };
+    CO_TRY(opened, co_await worker_.run(std::move(load)));
     load_balancer_ = std::move(opened);
-    return {};
+    co_return Result<void>{};
   }
 
   Result<void> open_dns() {

@@ -25,13 +25,18 @@ namespace tombolo {
 
 class Agent {
  public:
-  // Opens what blocks: the lease file, eBPF, DNS settings. Before the control loop runs. `context`
+  // Reads what was last known and takes the DNS settings. Before the control loop runs. `context`
   // and `config` outlive it.
   static Result<std::unique_ptr<Agent>> open(const config::v1::DaemonConfig& config,
                                              RoleContext context);
   virtual ~Agent() = default;
 
-  // Starts everything in the task group; answers when CNI is served and names are answered.
+  // The three steps of a start, in this order. Names first: they are away while no agent runs, and
+  // to load eBPF programs takes the kernel half a second; what they do goes on meanwhile.
+  virtual asio::awaitable<Result<void>> start_names() = 0;
+  // eBPF, and the lease file.
+  virtual asio::awaitable<Result<void>> open_datapath() = 0;
+  // Everything else in the task group; answers when CNI is served.
   virtual asio::awaitable<Result<void>> start() = 0;
   // Stops threads that are not the control thread's; after the task group was joined. eBPF stays as
   // it is.
@@ -39,7 +44,7 @@ class Agent {
 
   virtual AgentTables& tables() = 0;
   virtual Settling& settling() = 0;
-  // What enforces policy on this node; null when the subsystem is off. From open() on.
+  // What enforces policy on this node; null when the subsystem is off. From open_datapath() on.
   virtual bpf::Guard* guard() = 0;
 };
 

@@ -139,7 +139,13 @@ class Daemon {
   }
 
   asio::awaitable<Result<void>> start_all() {
+    if (agent_) {
+      CO_TRY_OK(co_await agent_->start_names());
+    }
     if (controller_) controller_->start();
+    if (agent_) {
+      CO_TRY_OK(co_await agent_->open_datapath());
+    }
     CO_TRY_OK(start_admin());
     if (config_.metrics().listen() != "off") {
       CO_TRY(metrics,
