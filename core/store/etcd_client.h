@@ -25,8 +25,8 @@ struct EtcdClientOptions {
   std::string server_name;             // what the server's certificate must say; empty: the host
   std::chrono::milliseconds request_timeout{5000};
   // HTTP/2 pings find a connection that is gone without a word, so that failover comes soon. The
-  // timeout is the socket's as well (TCP_USER_TIMEOUT): what was sent and is not acknowledged for so
-  // long ends the connection.
+  // timeout is the socket's as well (TCP_USER_TIMEOUT): what was sent and is not acknowledged for
+  // so long ends the connection.
   std::chrono::milliseconds keepalive_time{10'000};
   std::chrono::milliseconds keepalive_timeout{5000};
 };
