@@ -130,21 +130,23 @@ static inline __u32 lb_ring_flags(__u64 word) {
  *
  * How a packet is judged:
  *
- *   policy_interfaces[ifindex]                   -> the pod: its addresses, one set per direction
- *   policy_flows[both ends, in order]            -> judged already, under this generation: done
+ *   pol_interfaces[ifindex], pol_pods[slot]      -> the pod: its addresses, one set per direction
+ *   pol_flows[hash of both ends, in order]       -> judged already, under this generation: done
  *   policy_addresses[address], policy_ranges     -> peer number of the other end
  *   policy_sets[set]                             -> where its tables are
  *   policy_classes[set's offset + peer number]   -> peer class
  *   policy_directories[set][protocol][port >> 8] -> a port class, or policy_pages[…][port & 255]
  *   policy_verdicts[set's offset + peer class * port classes + port class] -> allowed or not, rule
  *
- * A set is never rewritten while an interface refers to it; an interface's value is replaced whole.
+ * A set is never rewritten while an interface refers to it; an interface goes from one slot to
+ * another in one store.
  */
 enum {
   kMaxPolicyInterfaces = 4096,
   kMaxPolicyAddresses = 1 << 18,
   kMaxPolicyRanges = 1 << 16,
-  kMaxPolicyFlows = 1 << 17,
+  kFlowWays = 8, /* flows in one bucket */
+  kMaxFlowBuckets = 1 << 15,
   kMaxPolicyFragments = 4096,
   kMaxPolicySets = 1024,  /* id 0: not isolated */
   kPolicyClosed = 0xffff, /* in place of a set: everything is denied */
@@ -157,6 +159,8 @@ enum {
   kMaxPolicyRules = 1 << 16,
   kAddressesPerInterface = 8,
   kInterfaceName = 16, /* IFNAMSIZ */
+  kTickShift = 24, /* 17 ms; 32 bits of them are two years */
+  kClientPort = 32768, /* from here on Linux takes ports for clients (ip_local_port_range) */
   kPolicyEventsBytes = 1 << 20,
   kPolicyEventsPerSecond = 2000, /* and CPU; more are counted, not told */
 };
@@ -170,19 +174,29 @@ TOMBOLO_ABI_SIZE(policy_address, 20);
 /* For the trie: bits count from net_id on, so a whole IPv4 address has 32 + 128 bits. */
 struct policy_range {
   __u32 prefix_bits;
-  __u32 net_id_be;
+  __u32 net_id_be; /* and 4 or 6 in the upper byte: ::/0 is no range of IPv4 addresses */
   __u32 address_be[4];
 };
 TOMBOLO_ABI_SIZE(policy_range, 24);
 
+/* bits 0..15 peer number, 16..39 identity, 40..63 policy_check() of the address that it is for (0
+ * for ranges): the kernel may give the memory of a hash element to another key while a program
+ * looks at it. */
 struct policy_peer {
-  __u32 peer;
-  __u32 identity;
+  __u64 word;
 };
 TOMBOLO_ABI_SIZE(policy_peer, 8);
 
+struct policy_slot {
+  __u32 slot;
+};
+TOMBOLO_ABI_SIZE(policy_slot, 4);
+
+/* An interface's slot. It never changes: a change is another slot, and the old one rests until
+ * readers are gone. */
 struct policy_interface {
-  __u32 generation; /* never 0, never the same twice */
+  __u32 ifindex; /* must be the one we came from */
+  __u32 birth;   /* never 0; no two attachments have the same */
   __u32 identity;
   __u32 ingress_set; /* 0: not isolated; kPolicyClosed */
   __u32 egress_set;
@@ -190,7 +204,7 @@ struct policy_interface {
   char name[kInterfaceName]; /* to know it again when the device is gone */
   __u32 addresses_be[kAddressesPerInterface][4];
 };
-TOMBOLO_ABI_SIZE(policy_interface, 164);
+TOMBOLO_ABI_SIZE(policy_interface, 168);
 
 struct policy_set {
   __u64 name[2]; /* VerdictSet::id, to know it again after a restart */
@@ -228,44 +242,36 @@ struct policy_page {
 };
 TOMBOLO_ABI_SIZE(policy_page, 512);
 
-/* Both ends of a flow, the smaller address (as bytes, then the smaller port) first, so that both
- * directions have one key. Ports of ICMP echo: its identifier, twice; else 0. */
-struct policy_flow_key {
-  __u32 low_be[4];
-  __u32 high_be[4];
-  __u16 low_port_be;
-  __u16 high_port_be;
-  __u32 net_id;
-  __u8 protocol;
-  __u8 pad[3];
-};
-TOMBOLO_ABI_SIZE(policy_flow_key, 44);
-
-/* What was decided at one end. Another generation: to be judged again. */
-struct policy_judgement {
-  __u32 interface_generation; /* 0: never judged */
-  __u32 peers_generation;
-  __u32 rule;
-};
-TOMBOLO_ABI_SIZE(policy_judgement, 12);
-
-enum policy_flow_flags {
-  kFlowHighBegan = 1, /* the end that began it is the one called high */
-  kFlowFromNode = 2,  /* the node itself began it */
-  kFlowFinLow = 4,    /* TCP FIN seen from that end */
-  kFlowFinHigh = 8,
+enum policy_flow_state {
+  kFlowLowStarted = 1, /* the end called low sent the first packet */
+  kFlowAnswered = 2,
+  kFlowStarterEnds = 4, /* FIN */
+  kFlowOtherEnds = 8,
   kFlowReset = 16,
-  kFlowAnswered = 32, /* packets of both directions were seen */
+  kFlowNode = 32, /* started by the pod's own node: always allowed */
 };
 
+/* One flow, both directions, of both pods when both are on this node. [1] is for the pod that
+ * started it (its egress rules decide), [0] for the pod that it was started to. */
 struct policy_flow {
-  __u64 seen_ns; /* CLOCK_MONOTONIC */
-  struct policy_judgement egress;
-  struct policy_judgement ingress;
-  __u32 flags;
-  __u32 pad;
+  __u64 key[5];    /* lower address, higher address, ports | protocol << 32 | net_id << 40 */
+  __u64 judged[2]; /* generation << 32 | verdict */
+  __u32 birth[2];  /* of the pod that accepted it once; 0: nobody did */
+  __u32 seen;      /* in ticks of 2^kTickShift ns */
+  __u32 state;
 };
-TOMBOLO_ABI_SIZE(policy_flow, 40);
+TOMBOLO_ABI_SIZE(policy_flow, 72);
+struct policy_bucket {
+#ifdef __bpf__
+  struct bpf_spin_lock lock;
+#else
+  __u32 lock;
+#endif
+  __u32 pad[7];
+  __u32 tags[kFlowWays]; /* other bits of the hash; 0: free */
+  struct policy_flow flows[kFlowWays];
+};
+TOMBOLO_ABI_SIZE(policy_bucket, 640);
 
 struct policy_fragment_key {
   __u32 source_be[4];
@@ -284,12 +290,13 @@ struct policy_ports {
 TOMBOLO_ABI_SIZE(policy_ports, 4);
 
 struct policy_globals {
-  __u32 peers_generation; /* grows with every change of addresses and ranges */
+  __u32 generation;       /* of everything that a verdict depends on; never 0 */
   __u32 range_count;      /* 0: the trie need not be asked */
   __u32 trace_accepts;    /* 1: tell of new flows that are allowed, too */
-  __u32 next_generation;  /* of an interface; the daemon's own, kept over restarts */
+  __u32 next_birth;       /* of an interface; the daemon's own, kept over restarts */
+  __u64 flow_seed[5]; /* secret, so that nobody can fill one bucket on purpose */
 };
-TOMBOLO_ABI_SIZE(policy_globals, 16);
+TOMBOLO_ABI_SIZE(policy_globals, 56);
 
 struct policy_rule_counts {
   __u64 flows;
@@ -347,8 +354,12 @@ enum policy_counter {
   kPolicyMalformed,
   kPolicyIcmpErrors,
   kPolicyRevoked,
-  kPolicyFlowNotStored, /* no room: judged again with every packet */
-  kPolicyEventsLost,    /* no room in the ring */
+  kPolicyFlowsEvicted,  /* a living flow gave way to a new one: the table is too small */
+  kPolicyFlowsPickedUp, /* TCP from the middle: which end began was taken from the ports */
+  kPolicyFlowsFromNode,
+  kPolicyRejudged,   /* the first packet of a flow after a change of policy */
+  kPolicyUnstable,   /* a hash element changed twice while it was read */
+  kPolicyEventsLost, /* no room in the ring */
   kPolicyEventsSuppressed,
   kPolicyCounters,
 };
@@ -358,6 +369,22 @@ struct policy_budget {
   __u64 used;
 };
 TOMBOLO_ABI_SIZE(policy_budget, 16);
+
+static inline __u32 policy_check(const __u32* address_be) {
+  __u64 high = (__u64)address_be[0] << 32 | address_be[1];
+  __u64 low = (__u64)address_be[2] << 32 | address_be[3];
+  return (__u32)((high * 0x9e3779b97f4a7c15ULL + low * 0xbf58476d1ce4e5b9ULL) >> 40);
+}
+static inline __u64 policy_peer_word(__u32 peer, __u32 identity, __u32 check) {
+  return (__u64)(peer & 0xffff) | (__u64)(identity & 0xffffff) << 16 |
+         (__u64)(check & 0xffffff) << 40;
+}
+static inline __u32 policy_peer_number(__u64 word) {
+  return (__u32)word & 0xffff;
+}
+static inline __u32 policy_peer_identity(__u64 word) {
+  return (__u32)(word >> 16) & 0xffffff;
+}
 
 #ifdef __cplusplus
 }  // namespace tombolo::abi

@@ -14,9 +14,10 @@ namespace {
 
 // In the order of abi::policy_counter.
 constexpr std::array<std::string_view, abi::kPolicyCounters> kCounterNames{
-    "packets",           "new_flows",       "denied",      "source_refused",
-    "unknown_interface", "fragments",       "malformed",   "icmp_errors",
-    "revoked",           "flow_not_stored", "events_lost", "events_suppressed"};
+    "packets",           "new_flows",     "denied",          "source_refused",
+    "unknown_interface", "fragments",     "malformed",       "icmp_errors",
+    "revoked",           "flows_evicted", "flows_picked_up", "flows_from_node",
+    "rejudged",          "unstable",      "events_lost",     "events_suppressed"};
 
 class KernelGuard final : public Guard {
  public:
@@ -33,11 +34,12 @@ class KernelGuard final : public Guard {
     peers_ = found.peers;
     rules_ = found.rules;
     for (const PodInForce& pod : found.pods) {
+      bool same = programs_->is_attached(pod.host_interface);
       auto attached = programs_->attach(pod.host_interface);
       if (!attached && attached.error().code != Code::kNotFound)
         return std::unexpected(std::move(attached).error());
       if (attached) {
-        TRY_OK(maps_->add_interface(*attached, pod.host_interface, pod.ips));
+        TRY_OK(maps_->add_interface(*attached, pod.host_interface, pod.ips, same));
         continue;
       }
       log.info("{} is gone", pod.host_interface);
@@ -50,7 +52,7 @@ class KernelGuard final : public Guard {
     auto job = [this, name = std::move(host_interface), ips = std::move(ips)]() -> Result<void> {
       // The entry first: a program without one would deny the same, but as unknown.
       TRY(ifindex, interface_index(name));
-      TRY_OK(maps_->add_interface(ifindex, name, ips));
+      TRY_OK(maps_->add_interface(ifindex, name, ips, programs_->is_attached(name)));
       TRY_OK(programs_->attach(name));
       return {};
     };

@@ -35,20 +35,32 @@ bpf_tc_hook tc_hook(const HookPlace& place) {
   return hook;
 }
 
-Result<void> remove_pin(const std::string& pin) {
+// The link lets go at once, not when its last reader is gone.
+Result<void> remove_link(const std::string& pin) {
+  Link link(bpf_link__open(pin.c_str()));
+  if (link.get() != nullptr) {
+    // Of an interface that is gone: it has let go already.
+    int error = bpf_link__detach(link.get());
+    if (error != 0 && error != -ENOLINK && error != -ENODEV)
+      return fail_errno(-error, "detach the link {}", pin);
+  }
   if (unlink(pin.c_str()) != 0 && errno != ENOENT) return fail_errno(errno, "remove {}", pin);
   return {};
+}
+
+// True when the link is at this place, and not of an interface that is gone.
+bool is_at(bpf_link* link, const HookPlace& place) {
+  if (link == nullptr) return false;
+  bpf_link_info info{};
+  __u32 size = sizeof(info);
+  return bpf_link_get_info_by_fd(bpf_link__fd(link), &info, &size) == 0 &&
+         info.type == BPF_LINK_TYPE_TCX && info.tcx.ifindex == place.ifindex;
 }
 
 // Gives the link at the pin the program, when it is at this place.
 Result<bool> update_link(const HookPlace& place, bpf_program* program) {
   Link link(bpf_link__open(place.pin.c_str()));
-  if (link.get() == nullptr) return false;
-  bpf_link_info info{};
-  __u32 size = sizeof(info);
-  bool usable = bpf_link_get_info_by_fd(bpf_link__fd(link.get()), &info, &size) == 0 &&
-                info.type == BPF_LINK_TYPE_TCX && info.tcx.ifindex == place.ifindex;
-  if (!usable) return false;  // of an interface that is gone
+  if (!is_at(link.get(), place)) return false;
   if (int error = bpf_link__update_program(link.get(), program); error != 0)
     return fail_errno(-error, "give the link {} its new program", place.pin);
   return true;
@@ -61,7 +73,7 @@ Result<void> attach_tcx(const HookPlace& place, bpf_program* program) {
   Link link(bpf_program__attach_tcx(program, static_cast<int>(place.ifindex), &options));
   if (link.get() == nullptr)
     return fail_errno(errno, "attach {} by tcx", bpf_program__name(program));
-  TRY_OK(remove_pin(place.pin));
+  TRY_OK(remove_link(place.pin));
   if (int error = bpf_link__pin(link.get(), place.pin.c_str()); error != 0)
     return fail_errno(-error, "pin {}", place.pin);
   return {};
@@ -98,14 +110,22 @@ Result<std::uint32_t> interface_index(const std::string& name) {
 Result<void> attach_hook(const HookPlace& place, bpf_program* program, bool tcx) {
   if (!tcx) {
     TRY_OK(attach_clsact(place, program));
-    return remove_pin(place.pin);
+    return remove_link(place.pin);
   }
   TRY_OK(attach_tcx(place, program));
   return detach_clsact(place);
 }
 
+bool has_hook(const HookPlace& place) {
+  Link link(bpf_link__open(place.pin.c_str()));
+  if (is_at(link.get(), place)) return true;
+  bpf_tc_hook hook = tc_hook(place);
+  LIBBPF_OPTS(bpf_tc_opts, options, .handle = kFilterHandle, .priority = kFilterPriority);
+  return bpf_tc_query(&hook, &options) == 0;
+}
+
 Result<void> detach_hook(const HookPlace& place) {
-  TRY_OK(remove_pin(place.pin));
+  TRY_OK(remove_link(place.pin));
   return place.ifindex == 0 ? Result<void>{} : detach_clsact(place);
 }
 

@@ -21,6 +21,8 @@ Result<std::uint32_t> interface_index(const std::string& name);
 // The program is there afterwards, in place of one of ours, without a moment between. A place that
 // had the other kind of hook loses it once the new one is there.
 Result<void> attach_hook(const HookPlace& place, bpf_program* program, bool tcx);
+// True when a program of ours is at this very interface, by whichever kind of hook.
+bool has_hook(const HookPlace& place);
 Result<void> detach_hook(const HookPlace& place);
 
 }  // namespace tombolo::bpf

@@ -24,6 +24,7 @@ struct PolicyArrays {
   MappedArray<abi::policy_verdict_block> verdicts;
   MappedArray<abi::policy_rule> rules;
   MappedArray<abi::policy_globals> globals;
+  MappedArray<abi::policy_interface> pods;
 };
 
 // ---- verdict sets in the arrays (sets.cpp)
@@ -72,6 +73,8 @@ class PolicyPrograms {
   // Both programs at the interface, in place of an earlier life's. Returns its index. kNotFound: no
   // such interface.
   virtual Result<std::uint32_t> attach(const std::string& interface) = 0;
+  // True when both programs are at this very interface, not at one that had its name before.
+  virtual bool is_attached(const std::string& interface) const = 0;
   // Takes away what is there under this name. Of the absent: ok.
   virtual Result<void> detach(const std::string& interface) = 0;
 };
@@ -81,9 +84,9 @@ Result<std::unique_ptr<PolicyPrograms>> load_policy_programs(const PinFolder& pi
 // What Guard adds to the port: interfaces, which only it knows. Worker thread.
 class KernelPolicyMaps : public PolicyMaps {
  public:
-  // The interface has its programs: closed, unless it is the same one as before.
+  // Closed, unless it is the `same` interface as before: then as open as it was.
   virtual Result<void> add_interface(std::uint32_t ifindex, const std::string& name,
-                                     const std::vector<Ip>& ips) = 0;
+                                     const std::vector<Ip>& ips, bool same) = 0;
   virtual Result<void> remove_interface(const std::string& name) = 0;
 };
 Result<std::unique_ptr<KernelPolicyMaps>> open_policy_maps(const PolicyPrograms& programs);

@@ -1,5 +1,6 @@
 // Loads the policy programs, with the pinned maps of an earlier life where there are any. A pinned
 // map keeps its size. Blocking; before the control loop runs.
+#include <bit>
 #include <cerrno>
 
 #include "bpf/libbpf_api.h"
@@ -12,10 +13,13 @@ namespace {
 
 void use_sizes(policy_bpf* skeleton, const GuardSizes& sizes) {
   auto size = [](bpf_map* map, std::uint32_t entries) { bpf_map__set_max_entries(map, entries); };
-  size(skeleton->maps.pol_flows, sizes.flows);
+  std::uint32_t buckets = (sizes.flows + abi::kFlowWays - 1) / abi::kFlowWays;
+  size(skeleton->maps.pol_flows, std::bit_ceil(std::max(buckets, 1U)));
   size(skeleton->maps.pol_addresses, sizes.peers);
   size(skeleton->maps.pol_ranges, sizes.ranges);
   size(skeleton->maps.pol_interfaces, sizes.pods);
+  // One half of the slots may rest while the other is in use.
+  size(skeleton->maps.pol_pods, 2 * sizes.pods + 1);
   size(skeleton->maps.pol_sets, sizes.sets);
   size(skeleton->maps.pol_directories, sizes.sets);
   size(skeleton->maps.pol_pages, 2 * sizes.sets);
@@ -54,6 +58,7 @@ class LoadedPolicy final : public PolicyPrograms {
       TRY(taken, take_over_map(map, path));
       if (!taken) fresh.emplace_back(map, path);
     }
+    skeleton_->rodata->flow_bucket_mask = bpf_map__max_entries(skeleton_->maps.pol_flows) - 1;
     if (int error = policy_bpf__load(skeleton_); error != 0)
       return fail_errno(-error, "the kernel refuses the policy programs: {}", log.text());
     for (auto& [one, path] : fresh)
@@ -81,6 +86,13 @@ class LoadedPolicy final : public PolicyPrograms {
     TRY_OK(attach_hook(place(interface, ifindex, true), skeleton_->progs.from_pod, tcx_));
     TRY_OK(attach_hook(place(interface, ifindex, false), skeleton_->progs.to_pod, tcx_));
     return ifindex;
+  }
+
+  bool is_attached(const std::string& interface) const override {
+    LibbpfLog log;
+    auto ifindex = interface_index(interface);
+    return ifindex && has_hook(place(interface, *ifindex, true)) &&
+           has_hook(place(interface, *ifindex, false));
   }
 
   Result<void> detach(const std::string& interface) override {

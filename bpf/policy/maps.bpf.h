@@ -8,8 +8,16 @@ struct {
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __uint(max_entries, kMaxPolicyInterfaces);
   __type(key, __u32);
-  __type(value, struct policy_interface);
+  __type(value, struct policy_slot);
 } pol_interfaces SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 2 * kMaxPolicyInterfaces + 1);
+  __type(key, __u32);
+  __type(value, struct policy_interface);
+} pol_pods SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -28,10 +36,10 @@ struct {
 } pol_ranges SEC(".maps");
 
 struct {
-  __uint(type, BPF_MAP_TYPE_LRU_HASH);
-  __uint(max_entries, kMaxPolicyFlows);
-  __type(key, struct policy_flow_key);
-  __type(value, struct policy_flow);
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, kMaxFlowBuckets);
+  __type(key, __u32);
+  __type(value, struct policy_bucket);
 } pol_flows SEC(".maps");
 
 struct {

@@ -3,11 +3,13 @@
 #include <net/if.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
 #include "bpf/libbpf_api.h"
 #include "bpf/policy/internal.h"
+#include "core/clock.h"
 
 namespace tombolo::bpf {
 namespace {
@@ -28,8 +30,10 @@ abi::policy_range range_of(const Prefix& prefix) {
   abi::policy_range key{};
   auto bytes = prefix.base().mapped_bytes_be();
   std::memcpy(key.address_be, bytes.data(), bytes.size());
-  int front = prefix.family() == Family::kV4 ? 32 + 96 : 32;
-  key.prefix_bits = static_cast<std::uint32_t>(front + prefix.length());
+  bool v4 = prefix.family() == Family::kV4;
+  key.prefix_bits = static_cast<std::uint32_t>((v4 ? 32 + 96 : 32) + prefix.length());
+  auto* net_id = reinterpret_cast<std::uint8_t*>(&key.net_id_be);
+  net_id[0] = static_cast<std::uint8_t>(prefix.family());
   return key;
 }
 
@@ -40,11 +44,17 @@ Ip ip_of(const __u32 (&address_be)[4]) {
 }
 
 std::optional<Prefix> prefix_of(const abi::policy_range& key) {
+  bool v4 = reinterpret_cast<const std::uint8_t*>(&key.net_id_be)[0] ==
+            static_cast<std::uint8_t>(Family::kV4);
   Ip base = ip_of(key.address_be);
-  int front = base.is_v4() && key.prefix_bits >= 128 ? 32 + 96 : 32;
-  int length = static_cast<int>(key.prefix_bits) - front;
-  if (length < 0 || length > bits_of(base.family())) return std::nullopt;
+  if (!v4 && base.is_v4()) base = Ip::v6((uint128{0xffff} << 32) | base.value());
+  int length = static_cast<int>(key.prefix_bits) - (v4 ? 32 + 96 : 32);
+  if (length < 0 || length > bits_of(base.family()) || base.is_v4() != v4) return std::nullopt;
   return Prefix(base, length);
+}
+
+PolicyPeer peer_of(const Prefix& prefix, const abi::policy_peer& value) {
+  return {prefix, abi::policy_peer_number(value.word), abi::policy_peer_identity(value.word)};
 }
 
 template <class Key, class Value, class Visit>
@@ -85,11 +95,14 @@ class RealPolicyMaps final : public KernelPolicyMaps {
     TRY(verdicts, map_array<abi::policy_verdict_block>(programs_, "pol_verdicts"));
     TRY(rules, map_array<abi::policy_rule>(programs_, "pol_rules"));
     TRY(globals, map_array<abi::policy_globals>(programs_, "pol_globals"));
-    arrays_ = {std::move(sets),     std::move(directories), std::move(pages),  std::move(classes),
-               std::move(verdicts), std::move(rules),       std::move(globals)};
+    TRY(slots, map_array<abi::policy_interface>(programs_, "pol_pods"));
+    arrays_ = {std::move(sets),     std::move(directories), std::move(pages),   std::move(classes),
+               std::move(verdicts), std::move(rules),       std::move(globals), std::move(slots)};
     TRY(grace, Grace::open());
     grace_ = std::move(grace);
     sets_ = std::make_unique<SetStore>(arrays_, grace_);
+    slots_ = std::make_unique<IdPool>(static_cast<std::uint32_t>(arrays_.pods.size()));
+    prepare_globals();
     TRY_OK(rebuild_interfaces());
     return rebuild_peers();
   }
@@ -124,6 +137,9 @@ class RealPolicyMaps final : public KernelPolicyMaps {
     auto known = peers_.find(peer.prefix);
     if (known != peers_.end() && known->second == peer) return {};
     // The trie is asked from before it has its first entry until after it lost its last.
+    if (peer.peer >= kMaxPeers || peer.identity >= 1U << 24)
+      return fail(Code::kInvalidArgument, "{}: peer {} or identity {} is too large",
+                  peer.prefix.str(), peer.peer, peer.identity);
     bool new_range = known == peers_.end() && !is_whole(peer.prefix);
     if (new_range) ++globals().range_count;
     if (int error = write_peer(peer); error != 0) {
@@ -150,7 +166,9 @@ class RealPolicyMaps final : public KernelPolicyMaps {
   }
 
   Result<void> bump_generation() override {
-    ++globals().peers_generation;
+    std::atomic_ref<__u32> generation(globals().generation);
+    std::uint32_t next = generation.load() + 1;
+    generation.store(next == 0 ? 1 : next, std::memory_order_release);
     return {};
   }
 
@@ -165,7 +183,7 @@ class RealPolicyMaps final : public KernelPolicyMaps {
   Result<void> wait_for_readers() override { return grace_.wait(); }
 
   Result<void> add_interface(std::uint32_t ifindex, const std::string& name,
-                             const std::vector<Ip>& ips) override;
+                             const std::vector<Ip>& ips, bool same) override;
   Result<void> remove_interface(const std::string& name) override;
 
  private:
@@ -173,8 +191,11 @@ class RealPolicyMaps final : public KernelPolicyMaps {
     std::string ingress;  // set names; empty: none
     std::string egress;
     abi::policy_interface value{};
+    std::uint32_t slot = 0;
   };
 
+  void prepare_globals();
+  Result<std::uint32_t> take_slot();
   abi::policy_globals& globals() { return arrays_.globals.at(0); }
   std::uint64_t& digest_at(RuleNumber number) {
     return reinterpret_cast<std::uint64_t&>(arrays_.rules.at(number).digest);
@@ -193,6 +214,7 @@ class RealPolicyMaps final : public KernelPolicyMaps {
   PolicyArrays arrays_;
   Grace grace_;
   std::unique_ptr<SetStore> sets_;
+  std::unique_ptr<IdPool> slots_;
   std::map<std::uint32_t, Interface> interfaces_;
   std::map<Prefix, PolicyPeer> peers_;
 };
@@ -201,11 +223,20 @@ class RealPolicyMaps final : public KernelPolicyMaps {
 
 Result<void> RealPolicyMaps::rebuild_interfaces() {
   Result<void> adopted;
-  TRY_OK(for_each_entry<__u32, abi::policy_interface>(
-      programs_.map_fd("pol_interfaces"), [&](__u32 ifindex, abi::policy_interface value) {
+  TRY_OK(for_each_entry<__u32, abi::policy_slot>(
+      programs_.map_fd("pol_interfaces"), [&](__u32 ifindex, abi::policy_slot place) {
         Interface known;
+        bool sound = place.slot > 0 && place.slot < arrays_.pods.size() &&
+                     arrays_.pods.at(place.slot).ifindex == ifindex;
+        if (!sound) {
+          adopted = fail(Code::kDataLoss, "interface number {} has slot {}", ifindex, place.slot);
+          return;
+        }
+        abi::policy_interface value = arrays_.pods.at(place.slot);
         value.name[abi::kInterfaceName - 1] = 0;
+        slots_->reserve(place.slot);
         known.value = value;
+        known.slot = place.slot;
         for (auto [set, name] : {std::pair(value.ingress_set, &known.ingress),
                                  std::pair(value.egress_set, &known.egress)}) {
           if (set == 0 || set == abi::kPolicyClosed) continue;
@@ -260,36 +291,70 @@ Result<abi::policy_interface> RealPolicyMaps::value_for(const std::string& name,
   return value;
 }
 
-// Under a generation of its own, so that flows are judged anew.
+void RealPolicyMaps::prepare_globals() {
+  abi::policy_globals& all = globals();
+  all.trace_accepts = 0;
+  if (all.generation != 0) return;  // of an earlier life
+  auto rng = make_system_rng();
+  for (__u64& seed : all.flow_seed) seed = rng->next() | 1;
+  all.next_birth = 1;
+  std::atomic_ref<__u32>(all.generation).store(1, std::memory_order_release);
+}
+
+Result<std::uint32_t> RealPolicyMaps::take_slot() {
+  if (auto slot = slots_->take()) return *slot;
+  TRY_OK(grace_.wait());
+  slots_->settle();
+  if (auto slot = slots_->take()) return *slot;
+  return fail(Code::kResourceExhausted, "{} guarded interfaces at most", arrays_.pods.size() / 2);
+}
+
+// Into a slot of its own, to which the interface goes over in one store; flows are judged anew.
 Result<void> RealPolicyMaps::write(std::uint32_t ifindex, const abi::policy_interface& value) {
-  abi::policy_interface next = value;
-  do next.generation = ++globals().next_generation;
-  while (next.generation == 0);
-  if (int error = bpf_map_update_elem(programs_.map_fd("pol_interfaces"), &ifindex, &next, BPF_ANY);
-      error != 0)
+  TRY(slot, take_slot());
+  arrays_.pods.at(slot) = value;
+  std::atomic_thread_fence(std::memory_order_release);
+  abi::policy_slot place{slot};
+  if (int error =
+          bpf_map_update_elem(programs_.map_fd("pol_interfaces"), &ifindex, &place, BPF_ANY);
+      error != 0) {
+    slots_->give_back(slot);
     return fail_errno(-error, "write {} to the policy maps", static_cast<const char*>(value.name));
-  interfaces_[ifindex].value = next;
-  return {};
+  }
+  Interface& known = interfaces_[ifindex];
+  if (known.slot != 0) slots_->retire(known.slot);
+  known.slot = slot;
+  known.value = value;
+  return bump_generation();
 }
 
 Result<void> RealPolicyMaps::forget(std::uint32_t ifindex) {
   int error = bpf_map_delete_elem(programs_.map_fd("pol_interfaces"), &ifindex);
   if (error != 0 && error != -ENOENT)
     return fail_errno(-error, "remove interface {} from the policy maps", ifindex);
-  interfaces_.erase(ifindex);
+  if (auto known = interfaces_.find(ifindex); known != interfaces_.end()) {
+    slots_->retire(known->second.slot);
+    interfaces_.erase(known);
+  }
   return {};
 }
 
 Result<void> RealPolicyMaps::add_interface(std::uint32_t ifindex, const std::string& name,
-                                           const std::vector<Ip>& ips) {
+                                           const std::vector<Ip>& ips, bool same) {
   TRY(value, value_for(name, ips));
   if (auto old = find(name); old && *old != ifindex) TRY_OK(forget(*old));
   auto known = interfaces_.find(ifindex);
-  bool same = known != interfaces_.end() && name == known->second.value.name &&
-              known->second.value.address_count == value.address_count &&
-              std::memcmp(known->second.value.addresses_be, value.addresses_be,
-                          sizeof(value.addresses_be)) == 0;
-  if (same) return {};
+  value.ifindex = ifindex;
+  if (same && known != interfaces_.end() && name == known->second.value.name) {
+    // As open as it was.
+    abi::policy_interface next = known->second.value;
+    next.address_count = value.address_count;
+    std::memcpy(next.addresses_be, value.addresses_be, sizeof(next.addresses_be));
+    return std::memcmp(&next, &known->second.value, sizeof(next)) == 0 ? Result<void>{}
+                                                                       : write(ifindex, next);
+  }
+  value.birth = globals().next_birth;
+  globals().next_birth = value.birth + 1 == 0 ? 1 : value.birth + 1;
   TRY_OK(write(ifindex, value));
   interfaces_[ifindex].ingress.clear();
   interfaces_[ifindex].egress.clear();
@@ -317,7 +382,8 @@ Result<void> RealPolicyMaps::put_pod(const GuardedPod& pod) {
   }
   value.identity = pod.identity;
   Interface& known = interfaces_[*ifindex];
-  value.generation = known.value.generation;
+  value.ifindex = *ifindex;
+  value.birth = known.value.birth;
   bool same = std::memcmp(&value, &known.value, sizeof(value)) == 0;
   if (!same) TRY_OK(write(*ifindex, value));
   known.ingress = pod.ingress;
@@ -345,26 +411,28 @@ Result<void> RealPolicyMaps::rebuild_peers() {
       programs_.map_fd("pol_addresses"),
       [&](const abi::policy_address& key, const abi::policy_peer& value) {
         Prefix prefix = Prefix::host(ip_of(key.address_be));
-        peers_[prefix] = {prefix, value.peer, value.identity};
+        peers_[prefix] = peer_of(prefix, value);
       }));
   std::uint32_t ranges = 0;
   TRY_OK(for_each_entry<abi::policy_range, abi::policy_peer>(
       programs_.map_fd("pol_ranges"),
       [&](const abi::policy_range& key, const abi::policy_peer& value) {
         ++ranges;
-        if (auto prefix = prefix_of(key)) peers_[*prefix] = {*prefix, value.peer, value.identity};
+        if (auto prefix = prefix_of(key)) peers_[*prefix] = peer_of(*prefix, value);
       }));
   globals().range_count = ranges;
   return {};
 }
 
 int RealPolicyMaps::write_peer(const PolicyPeer& peer) {
-  abi::policy_peer value{peer.peer, peer.identity};
   if (is_whole(peer.prefix)) {
     abi::policy_address key = address_of(peer.prefix.base());
+    abi::policy_peer value{
+        abi::policy_peer_word(peer.peer, peer.identity, abi::policy_check(key.address_be))};
     return bpf_map_update_elem(programs_.map_fd("pol_addresses"), &key, &value, BPF_ANY);
   }
   abi::policy_range key = range_of(peer.prefix);
+  abi::policy_peer value{abi::policy_peer_word(peer.peer, peer.identity, 0)};
   return bpf_map_update_elem(programs_.map_fd("pol_ranges"), &key, &value, BPF_ANY);
 }
 

@@ -1,212 +1,279 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 //
-// A frame -> addresses, protocol, ports. IPv4 (RFC 791), IPv6 with its extension headers (RFC 8200,
-// at most kMaxExtensions), TCP, UDP, SCTP, ICMP. Everything is copied out of the frame, so that
-// nothing depends on where it lies in memory.
+// From a frame to what policy needs to know of it: addresses, ports, what kind of packet of its
+// flow it is. IPv4 (RFC 791), IPv6 with a bounded walk over extension headers (RFC 8200),
+// fragments, TCP, UDP, SCTP, ICMP, ARP (RFC 826), neighbour discovery (RFC 4861), MLD (RFC 3810).
 #pragma once
 
 enum {
-  kMaxExtensions = 6,
-  kIcmpEcho = 8,
-  kIcmpEchoReply = 0,
-  kIcmp6Echo = 128,
-  kIcmp6EchoReply = 129,
-  kProtocolIcmp6 = 58,
+  kEthernetBytes = 14,
+  kEthertypeV4 = 0x0800,
+  kEthertypeArp = 0x0806,
+  kEthertypeV6 = 0x86dd,
+  kMaxExtensions = 8,
+  kFragmentsMore = 0x2000,
+  kFragmentOffset = 0x1fff,
+  kTcpFin = 1,
+  kTcpSyn = 2,
+  kTcpRst = 4,
+  kTcpAck = 16,
 };
 
 enum packet_kind {
-  kPacketPlain,
-  kPacketIcmpError,     /* `inner` is where the packet that it is about begins */
-  kPacketNeighbour,     /* ND, RS, RA, MLD: RFC 4861, RFC 3810 */
-  kPacketLaterFragment, /* has no ports of its own */
-  kPacketMalformed,
+  kPlain,      /* no more is known: the first packet of a flow starts it */
+  kOpens,      /* TCP SYN, an echo request: never an answer */
+  kAnswers,    /* TCP SYN+ACK, an echo reply: never the start */
+  kMiddle,     /* other TCP */
+  kTellsError, /* ICMP error: the packet in it decides */
+};
+
+enum parsed {
+  kIp,     /* everything is known */
+  kAlways, /* ARP, neighbour discovery */
+  kNoIp,
+  kBroken, /* headers cut off or too deep; the addresses are known */
+  kNoAddresses,
+  kNoFirst, /* a later fragment; its first was not seen */
+  kSpoofed,
 };
 
 struct packet {
-  __u32 source_be[4];
-  __u32 destination_be[4];
-  __u16 source_port_be;
-  __u16 destination_port_be;
+  __u32 source[4]; /* network order; IPv4 mapped */
+  __u32 destination[4];
+  __u16 source_port; /* network order; an echo's identifier in both */
+  __u16 destination_port;
   __u8 protocol;
+  __u8 kind;
   __u8 tcp_flags;
-  __u8 echo_reply; /* ICMP echo: an answer */
+  __u8 icmp_type;
+  __u32 header; /* where the transport header is */
+  __u32 id;     /* of a datagram in pieces */
   __u8 is_v6;
-  __u32 kind;
-  __u32 fragment_id;
-  __u32 first_fragment; /* more follow, and they have no ports */
-  __u32 inner;          /* offset */
+  __u8 first_piece;
+  __u8 hop_limit;
+  __u8 from_pod;
+  __u16 later_piece; /* its offset in units of 8 bytes; 0: not a later one */
 };
 
-struct ipv4_header {
-  __u8 version_length;
-  __u8 tos;
-  __u16 length_be;
-  __u16 id_be;
-  __u16 fragment_be;
-  __u8 ttl;
-  __u8 protocol;
-  __u16 checksum_be;
-  __u32 source_be;
-  __u32 destination_be;
-};
-
-struct ipv6_header {
-  __u32 version_class_label_be;
-  __u16 length_be;
-  __u8 next;
-  __u8 hops;
-  __u32 source_be[4];
-  __u32 destination_be[4];
-};
-
-static __always_inline void set_v4(__u32 out[4], __u32 address_be) {
-  out[0] = 0;
-  out[1] = 0;
-  out[2] = bpf_htonl(0xffff);
-  out[3] = address_be;
-}
-
-static __always_inline void set_v6(__u32 out[4], const __u32 in[4]) {
+static __always_inline void set_v6(__u32* out, const __u32* in) {
   out[0] = in[0];
   out[1] = in[1];
   out[2] = in[2];
   out[3] = in[3];
 }
 
-static __always_inline _Bool is_link_local_or_none(const __u32 address_be[4]) {
-  if ((address_be[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000)) return 1;
-  return address_be[0] == 0 && address_be[1] == 0 && address_be[2] == 0 && address_be[3] == 0;
+static __always_inline void set_v4(__u32* address, __u32 v4_be) {
+  address[0] = 0;
+  address[1] = 0;
+  address[2] = bpf_htonl(0xffff);
+  address[3] = v4_be;
 }
 
-static __always_inline void read_icmp(struct packet* packet, __u8 type, __u16 id_be, __u32 offset) {
-  _Bool v6 = packet->protocol == kProtocolIcmp6;
-  if (type == (v6 ? kIcmp6Echo : kIcmpEcho) || type == (v6 ? kIcmp6EchoReply : kIcmpEchoReply)) {
-    packet->source_port_be = id_be;
-    packet->destination_port_be = id_be;
-    packet->echo_reply = type == (v6 ? kIcmp6EchoReply : kIcmpEchoReply);
-    return;
-  }
-  _Bool error = v6 ? type >= 1 && type <= 4 : type == 3 || type == 5 || type == 11 || type == 12;
-  if (error) {
-    packet->kind = kPacketIcmpError;
-    packet->inner = offset + 8;
-    return;
-  }
-  if (v6 && ((type >= 130 && type <= 137) || type == 143)) packet->kind = kPacketNeighbour;
+static __always_inline _Bool same_address(const __u32* a, const __u32* b) {
+  return a[3] == b[3] && a[2] == b[2] && a[1] == b[1] && a[0] == b[0];
 }
 
-/* Ports, or what stands for them. Returns 0 when the header ends early. */
-static __always_inline int read_transport(struct __sk_buff* skb, __u32 offset,
-                                          struct packet* packet) {
-  /* One read for all: 14 bytes reach TCP's flags; the shorter headers have at least 8. */
-  __u8 head[14] = {};
-  __u8 protocol = packet->protocol;
-  if (protocol == IPPROTO_TCP) {
-    if (bpf_skb_load_bytes(skb, offset, head, 14)) return 0;
-    packet->tcp_flags = head[13];
-  } else if (protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP || protocol == IPPROTO_ICMP ||
-             protocol == kProtocolIcmp6) {
-    if (bpf_skb_load_bytes(skb, offset, head, 8)) return 0;
-  } else {
-    return 1;
-  }
-  if (protocol == IPPROTO_ICMP || protocol == kProtocolIcmp6) {
-    read_icmp(packet, head[0], *(__u16*)(head + 4), offset);
-    return 1;
-  }
-  packet->source_port_be = *(__u16*)head;
-  packet->destination_port_be = *(__u16*)(head + 2);
-  return 1;
-}
-
-static __always_inline int read_v4(struct __sk_buff* skb, __u32 offset, struct packet* packet) {
-  struct ipv4_header header;
-  if (bpf_skb_load_bytes(skb, offset, &header, sizeof(header))) return 0;
-  __u32 length = (header.version_length & 15) * 4;
-  if (length < sizeof(header)) return 0;
-  set_v4(packet->source_be, header.source_be);
-  set_v4(packet->destination_be, header.destination_be);
-  packet->protocol = header.protocol;
-  __u16 fragment = bpf_ntohs(header.fragment_be);
-  packet->fragment_id = header.id_be;
-  if (fragment & 0x1fff) {
-    packet->kind = kPacketLaterFragment;
-    return 1;
-  }
-  packet->first_fragment = (fragment & 0x2000) != 0;
-  return read_transport(skb, offset + length, packet);
-}
-
-/* Walks the extension headers. Returns the offset of the transport header, or 0. */
-static __always_inline __u32 walk_v6(struct __sk_buff* skb, __u32 offset, __u8 next,
-                                     struct packet* packet) {
-  for (int i = 0; i < kMaxExtensions; ++i) {
-    __u8 head[8];
-    /* Hop-by-hop, routing, destination options, mobility; authentication counts in other units. */
-    _Bool plain = next == 0 || next == 43 || next == 60 || next == 135;
-    if (!plain && next != 44 && next != 51) {
-      packet->protocol = next;
-      return offset;
-    }
-    if (bpf_skb_load_bytes(skb, offset, head, 8)) return 0;
-    if (next == 44) {
-      __u16 fragment = bpf_ntohs(*(__u16*)(head + 2));
-      packet->fragment_id = *(__u32*)(head + 4);
-      packet->first_fragment = fragment & 1;
-      if (fragment & 0xfff8) {
-        packet->kind = kPacketLaterFragment;
-        packet->protocol = head[0];
-        return offset;
-      }
-      offset += 8;
-    } else {
-      offset += next == 51 ? (head[1] + 2) * 4 : (head[1] + 1) * 8;
-    }
-    next = head[0];
+static __always_inline _Bool owns(const struct policy_interface* pod, const __u32* address) {
+  for (__u32 i = 0; i < kAddressesPerInterface; ++i) {
+    if (i >= pod->address_count) return 0;
+    if (same_address(pod->addresses_be[i], address)) return 1;
   }
   return 0;
 }
 
-static __always_inline int read_v6(struct __sk_buff* skb, __u32 offset, struct packet* packet) {
-  struct ipv6_header header;
-  if (bpf_skb_load_bytes(skb, offset, &header, sizeof(header))) return 0;
-  set_v6(packet->source_be, header.source_be);
-  set_v6(packet->destination_be, header.destination_be);
-  packet->is_v6 = 1;
-  offset = walk_v6(skb, offset + sizeof(header), header.next, packet);
-  if (offset == 0) return 0;
-  if (packet->kind == kPacketLaterFragment) return 1;
-  return read_transport(skb, offset, packet);
+/* fe80::/10, or :: (as a source: no address yet). */
+static __always_inline _Bool is_link_local(const __u32* address) {
+  if ((address[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000)) return 1;
+  return !(address[0] | address[1] | address[2] | address[3]);
 }
 
-/* The packet inside an ICMP error: as much of it as there is (RFC 792: 8 bytes of transport). */
-static __always_inline int read_inner(struct __sk_buff* skb, __u32 offset, _Bool is_v6,
-                                      struct packet* inner) {
-  __u8 ports[8] = {};
-  __u32 transport;
-  if (is_v6) {
-    struct ipv6_header header;
-    if (bpf_skb_load_bytes(skb, offset, &header, sizeof(header))) return 0;
-    set_v6(inner->source_be, header.source_be);
-    set_v6(inner->destination_be, header.destination_be);
-    inner->protocol = header.next;
-    transport = offset + sizeof(header);
-  } else {
-    struct ipv4_header header;
-    if (bpf_skb_load_bytes(skb, offset, &header, sizeof(header))) return 0;
-    if ((header.version_length & 15) < 5 || (bpf_ntohs(header.fragment_be) & 0x1fff)) return 0;
-    set_v4(inner->source_be, header.source_be);
-    set_v4(inner->destination_be, header.destination_be);
-    inner->protocol = header.protocol;
-    transport = offset + (header.version_length & 15) * 4;
+/* The ports or what stands for them, from the first bytes of the transport header. */
+static __always_inline _Bool read_transport(struct __sk_buff* skb, struct packet* packet) {
+  struct {
+    __be16 source;
+    __be16 destination;
+    __be32 sequence;
+    __be32 acknowledged;
+    __u8 offset;
+    __u8 flags;
+  } __attribute__((packed)) tcp;
+  __u8 protocol = packet->protocol;
+  if (protocol == IPPROTO_TCP) {
+    if (bpf_skb_load_bytes(skb, packet->header, &tcp, sizeof(tcp))) return 0;
+    packet->source_port = tcp.source;
+    packet->destination_port = tcp.destination;
+    packet->tcp_flags = tcp.flags;
+    if (!(tcp.flags & kTcpSyn))
+      packet->kind = kMiddle;
+    else
+      packet->kind = tcp.flags & kTcpAck ? kAnswers : kOpens;
+    return 1;
   }
-  if (bpf_skb_load_bytes(skb, transport, ports, 8)) return 0;
-  if (inner->protocol == IPPROTO_ICMP || inner->protocol == kProtocolIcmp6) {
-    inner->source_port_be = *(__u16*)(ports + 4);
-    inner->destination_port_be = inner->source_port_be;
+  if (protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP) {
+    if (bpf_skb_load_bytes(skb, packet->header, &tcp, 8)) return 0;
+    packet->source_port = tcp.source;
+    packet->destination_port = tcp.destination;
+    return 1;
+  }
+  _Bool v6_icmp = packet->is_v6 && protocol == IPPROTO_ICMPV6;
+  if (!v6_icmp && (packet->is_v6 || protocol != IPPROTO_ICMP)) return 1;
+  /* type, code, checksum; then the identifier */
+  if (bpf_skb_load_bytes(skb, packet->header, &tcp, 8)) return 0;
+  __u8 type = (__u8)(bpf_ntohs(tcp.source) >> 8);
+  packet->icmp_type = type;
+  if (v6_icmp) {
+    if (type < 128) packet->kind = kTellsError;
+    if (type == 128) packet->kind = kOpens;
+    if (type == 129) packet->kind = kAnswers;
   } else {
-    inner->source_port_be = *(__u16*)ports;
-    inner->destination_port_be = *(__u16*)(ports + 2);
+    if (type == 3 || type == 4 || type == 5 || type == 11 || type == 12) packet->kind = kTellsError;
+    if (type == 8) packet->kind = kOpens;
+    if (type == 0) packet->kind = kAnswers;
+  }
+  if (packet->kind == kOpens || packet->kind == kAnswers) {
+    packet->source_port = (__u16)tcp.sequence;
+    packet->destination_port = packet->source_port;
   }
   return 1;
+}
+
+static __always_inline enum parsed parse_v4(struct __sk_buff* skb, __u32 at,
+                                            struct packet* packet) {
+  struct iphdr ip;
+  if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip))) return kNoAddresses;
+  if (ip.version != 4 || ip.ihl < 5) return kNoAddresses;
+  set_v4(packet->source, ip.saddr);
+  set_v4(packet->destination, ip.daddr);
+  packet->protocol = ip.protocol;
+  packet->header = at + ip.ihl * 4;
+  __u16 fragment = bpf_ntohs(ip.frag_off);
+  packet->id = ip.id;
+  packet->later_piece = fragment & kFragmentOffset;
+  packet->first_piece = !packet->later_piece && (fragment & kFragmentsMore) != 0;
+  return kIp;
+}
+
+static __always_inline enum parsed parse_v6(struct __sk_buff* skb, __u32 at,
+                                            struct packet* packet) {
+  struct ipv6hdr ip;
+  if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip))) return kNoAddresses;
+  if (ip.version != 6) return kNoAddresses;
+  __builtin_memcpy(packet->source, &ip.saddr, 16);
+  __builtin_memcpy(packet->destination, &ip.daddr, 16);
+  packet->is_v6 = 1;
+  packet->hop_limit = ip.hop_limit;
+  __u8 next = ip.nexthdr;
+  __u32 offset = at + sizeof(ip);
+  for (int i = 0; i < kMaxExtensions; ++i) {
+    if (next != 0 && next != 43 && next != 44 && next != 51 && next != 60 && next != 135) {
+      packet->protocol = next;
+      packet->header = offset;
+      return kIp;
+    }
+    struct {
+      __u8 next;
+      __u8 length;
+      __be16 fragment;
+      __be32 id;
+    } extension;
+    if (bpf_skb_load_bytes(skb, offset, &extension, sizeof(extension))) return kBroken;
+    if (next == 44) {
+      __u16 fragment = bpf_ntohs(extension.fragment);
+      packet->id = extension.id;
+      packet->later_piece = fragment >> 3;
+      packet->first_piece = !packet->later_piece && (fragment & 1);
+      offset += 8;
+      if (packet->later_piece) { /* what follows is data */
+        packet->protocol = extension.next;
+        packet->header = offset;
+        return kIp;
+      }
+    } else if (next == 51) {
+      offset += (extension.length + 2u) * 4;
+    } else {
+      /* a routing header that is not at its end: the destination is another one */
+      if (next == 43 && extension.fragment & bpf_htons(0xff)) return kBroken;
+      offset += (extension.length + 1u) * 8;
+    }
+    next = extension.next;
+  }
+  return kBroken;
+}
+
+/* Neighbour discovery and multicast listener reports, without which IPv6 does not work. A pod may
+ * speak for its own addresses only, and is no router. */
+static __always_inline enum parsed is_link_work(struct __sk_buff* skb,
+                                                const struct policy_interface* pod,
+                                                const struct packet* packet, _Bool from_pod) {
+  if (!packet->is_v6 || packet->protocol != IPPROTO_ICMPV6) return kIp;
+  __u8 type = packet->icmp_type;
+  _Bool discovery = type >= 133 && type <= 136;
+  _Bool listener = (type >= 130 && type <= 132) || type == 143;
+  if (!discovery && !listener) return kIp;
+  /* Nothing that a router passed on. */
+  if (packet->hop_limit != (discovery ? 255 : 1)) return kIp;
+  if (listener && !is_link_local(packet->source)) return kIp;
+  if (!from_pod) return kAlways;
+  if (!is_link_local(packet->source) && !owns(pod, packet->source)) return kSpoofed;
+  if (type == 134) return kIp;
+  if (type == 136) {
+    __u32 target[4];
+    if (bpf_skb_load_bytes(skb, packet->header + 8, target, sizeof(target))) return kBroken;
+    if (!is_link_local(target) && !owns(pod, target)) return kSpoofed;
+  }
+  return kAlways;
+}
+
+static __always_inline enum parsed check_arp(struct __sk_buff* skb,
+                                             const struct policy_interface* pod, _Bool from_pod) {
+  if (!from_pod) return kAlways;
+  __u32 sender_be;
+  __u32 sender[4];
+  if (bpf_skb_load_bytes(skb, kEthernetBytes + 14, &sender_be, 4)) return kNoIp;
+  if (sender_be == 0) return kAlways; /* a probe (RFC 5227) */
+  set_v4(sender, sender_be);
+  return owns(pod, sender) ? kAlways : kSpoofed;
+}
+
+/* The first piece tells the ports, later ones ask for them. */
+static __always_inline enum parsed follow_pieces(struct packet* packet) {
+  struct policy_fragment_key key = {};
+  set_v6(key.source_be, packet->source);
+  set_v6(key.destination_be, packet->destination);
+  key.id = packet->id;
+  key.net_id = net_id;
+  key.protocol = packet->protocol;
+  if (packet->first_piece) {
+    struct policy_ports ports = {packet->source_port, packet->destination_port};
+    bpf_map_update_elem(&pol_fragments, &key, &ports, BPF_ANY);
+    return kIp;
+  }
+  /* Not over a header that was judged (RFC 1858, RFC 3128). */
+  if (packet->protocol == IPPROTO_TCP && packet->later_piece == 1) return kBroken;
+  struct policy_ports* ports = bpf_map_lookup_elem(&pol_fragments, &key);
+  if (!ports) return kNoFirst;
+  packet->source_port = ports->source_be;
+  packet->destination_port = ports->destination_be;
+  packet->kind = packet->protocol == IPPROTO_TCP ? kMiddle : kPlain;
+  return kIp;
+}
+
+static __always_inline enum parsed parse(struct __sk_buff* skb, const struct policy_interface* pod,
+                                         struct packet* packet, _Bool from_pod) {
+  if (skb->vlan_present) return kNoIp;
+  __u16 ethertype = bpf_ntohs((__u16)skb->protocol);
+  if (ethertype == kEthertypeArp) return check_arp(skb, pod, from_pod);
+  enum parsed parsed = kNoIp;
+  if (ethertype == kEthertypeV4)
+    parsed = parse_v4(skb, kEthernetBytes, packet);
+  else if (ethertype == kEthertypeV6)
+    parsed = parse_v6(skb, kEthernetBytes, packet);
+  if (parsed != kIp) return parsed;
+  if (!packet->later_piece) {
+    if (!read_transport(skb, packet)) return kBroken;
+    parsed = is_link_work(skb, pod, packet, from_pod);
+    if (parsed != kIp) return parsed;
+  }
+  if (packet->first_piece || packet->later_piece) return follow_pieces(packet);
+  return kIp;
 }

@@ -3,124 +3,12 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
-#include "bpf/guard.h"
-#include "bpf/libbpf_api.h"
-#include "bpf/policy/packets.h"
-#include "bpf/test_peers.h"
-#include "bpf/test_world.h"
+#include "bpf/policy/test_rig.h"
 
 namespace tombolo::bpf {
 namespace {
 
 using Catch::Generators::values;
-
-#define NEED_WORLD()                                                        \
-  do {                                                                      \
-    if (auto missing = TestWorld::missing()) SKIP("missing: " << *missing); \
-  } while (false)
-
-constexpr int kLoopback = 1;    // stands for the host's end of the pod's veth
-constexpr int kElsewhere = 77;  // where a forwarded packet came in
-
-PolicyPeer peer(std::string_view prefix, std::uint32_t number) {
-  return {Prefix::parse(prefix).value(), number, 1000 + number};
-}
-
-// Peer 1 may use TCP 80 to 89 and UDP 53, peer 2 everything, the others nothing.
-VerdictSet sample_set(PolicyDirection direction, const std::string& id) {
-  VerdictSet set;
-  set.id = id;
-  set.direction = direction;
-  set.peer_classes = {0, 1, 2};
-  set.ports = {{0, 0, 65535, 0}, {6, 0, 79, 0},   {6, 80, 89, 1},     {6, 90, 65535, 0},
-               {17, 0, 52, 0},   {17, 53, 53, 1}, {17, 54, 65535, 0}, {132, 0, 65535, 0}};
-  set.port_class_count = 2;
-  set.verdicts = {9, 9, 9, kVerdictAllow | 1, kVerdictAllow | 2, kVerdictAllow | 2};
-  set.otherwise = 9;
-  return set;
-}
-const std::string kIngress(32, '1');
-const std::string kEgress(32, '2');
-
-// One pod, 10.0.0.2 and fd00::2, behind lo.
-struct Rig {
-  TestWorld world;
-  std::unique_ptr<Clock> clock = make_system_clock();
-  std::unique_ptr<Guard> guard;
-
-  Rig() {
-    open();
-    must(run_now(guard->attach("lo", ips())));
-  }
-  static std::vector<Ip> ips() {
-    return {Ip::parse("10.0.0.2").value(), Ip::parse("fd00::2").value()};
-  }
-  static void must(const Result<void>& done) {
-    INFO((done ? "" : done.error().text()));
-    REQUIRE(done.has_value());
-  }
-  void open() {
-    GuardSettings settings;
-    settings.bpffs_root = world.settings().bpffs_root;
-    auto opened = Guard::open(settings, *clock, Logger());
-    INFO((opened ? "" : opened.error().text()));
-    REQUIRE(opened.has_value());
-    guard = std::move(*opened);
-  }
-  PolicyMaps& maps() { return guard->maps(); }
-  void fill() {
-    for (RuleNumber number : {1U, 2U, 9U}) must(maps().put_rule(number, 100 + number));
-    must(maps().put_set(sample_set(PolicyDirection::kIngress, kIngress)));
-    must(maps().put_set(sample_set(PolicyDirection::kEgress, kEgress)));
-    for (const PolicyPeer& row :
-         {peer("10.0.0.1/32", 1), peer("10.0.0.3/32", 2), peer("192.168.0.0/16", 2),
-          peer("192.168.7.0/24", 0), peer("fd00::1/128", 1), peer("fd00:1::/32", 2)})
-      must(maps().put_peer(row));
-    must(maps().bump_generation());
-  }
-  void put_pod(const std::string& ingress, const std::string& egress) {
-    GuardedPod pod{"c/eth0", "lo", "shop/web", ips(), 555, ingress, egress};
-    must(maps().put_pod(pod));
-  }
-  // True: it may pass.
-  bool run(const std::string& bytes, bool from_pod, int came_in = kElsewhere) {
-    __sk_buff context{};
-    context.ifindex = kLoopback;
-    context.ingress_ifindex = static_cast<__u32>(came_in);
-    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = bytes.data(),
-                .data_size_in = static_cast<__u32>(bytes.size()), .ctx_in = &context,
-                .ctx_size_in = sizeof(context), .repeat = 1);
-    int error =
-        bpf_prog_test_run_opts(guard->program_fd(from_pod ? "from_pod" : "to_pod"), &options);
-    INFO("BPF_PROG_TEST_RUN: " << error);
-    REQUIRE(error == 0);
-    auto verdict = static_cast<int>(options.retval);
-    REQUIRE((verdict == -1 || verdict == 2));
-    return verdict == -1;
-  }
-  bool to_pod(const Frame& frame) { return run(bytes_of(frame), false); }
-  bool from_pod(const Frame& frame) { return run(bytes_of(frame), true); }
-  FlowEvent last_event() {
-    static constexpr auto kLimit = std::chrono::seconds(5);
-    std::uint64_t after = 0;
-    FlowEvent event;
-    while (guard->wait_flows(after, after == 0 ? kLimit : Duration{})) {
-      FlowPage page = guard->flows(after, 1000);
-      event = page.events.back();
-      after = page.last;
-    }
-    return event;
-  }
-};
-
-Frame answer(const Frame& frame) {
-  Frame back = frame;
-  std::swap(back.source, back.destination);
-  std::swap(back.source_port, back.destination_port);
-  back.tcp_flags = 18;
-  back.icmp_type = frame.protocol == 58 ? 129 : 0;
-  return back;
-}
 
 TEST_CASE("who may begin a flow with an isolated pod") {
   NEED_WORLD();
@@ -347,7 +235,7 @@ TEST_CASE("what one end never let in does not stop it from asking") {
 
 TEST_CASE("counters per rule are exact, and all of it outlives the daemon") {
   NEED_WORLD();
-  Rig rig;
+  Rig rig(GENERATE(values({Hook::kAuto, Hook::kClsact})));
   rig.fill();
   rig.put_pod(kIngress, "");
   for (Port port = 1; port <= 5; ++port) {

@@ -50,7 +50,7 @@ std::string v6_header(const Frame& frame, std::size_t length) {
                 be32(frame.fragment_id);
   char next = fragment ? 44 : static_cast<char>(frame.protocol);
   return be32(0x60000000U) + be16(static_cast<std::uint32_t>(extension.size() + length)) +
-         std::string{next, 64} + Ip::parse(frame.source).value().bytes_be() +
+         std::string{next, static_cast<char>(255)} + Ip::parse(frame.source).value().bytes_be() +
          Ip::parse(frame.destination).value().bytes_be() + extension;
 }
 

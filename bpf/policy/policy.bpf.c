@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 //
-// Policy at a pod's interface, on the host's side of its veth: `from_pod` sees what the pod sends
-// (tc ingress of that device), `to_pod` what it gets (tc egress). Attached by tcx (Linux 6.6) or by
-// clsact. Both return TC_ACT_UNSPEC for what may pass, so that programs after them see it too.
-// Needs Linux 6.1; only UAPI structs, so no CO-RE. Hooks: kernel net/core/dev.c, sch_handle_ingress
-// and sch_handle_egress.
+// Policy at the host side of a pod's veth: `from_pod` (what the pod sends; ingress of the veth) and
+// `to_pod`. A packet passes when its flow was started in a direction that the pod's policies allow;
+// a flow is judged once per generation of the tables, from whichever end its next packet comes.
+// Fails closed: an interface without an entry, a pod without a policy yet, headers that cannot be
+// read are dropped, counted and told. Needs Linux 6.1; only UAPI structs. Maps: bpf/abi.h.
 // clang-format off: libbpf needs the kernel's types before it
 #include <linux/bpf.h>
-#include <linux/if_ether.h>
 #include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-// clang-format on
 
 #include "bpf/abi.h"
 
-// Which address space this node's pods are in.
+// Which address space this node's pods are in; 24 bits.
 const volatile __u32 net_id = 0;
+// Number of buckets of pol_flows (a power of two) less one.
+const volatile __u32 flow_bucket_mask = kMaxFlowBuckets - 1;
 
-// clang-format off: each needs those before it
+// each needs those before it
 #include "bpf/policy/maps.bpf.h"
 #include "bpf/policy/packet.bpf.h"
 #include "bpf/policy/verdict.bpf.h"
@@ -27,250 +29,254 @@ const volatile __u32 net_id = 0;
 #include "bpf/policy/flow.bpf.h"
 // clang-format on
 
-enum { kPass = TC_ACT_UNSPEC, kDrop = TC_ACT_SHOT };
+enum { kIngress = 0, kEgress = 1 };  // the two sides, as in policy_flow
 
-struct scene {
-  struct packet packet;
-  struct policy_flow_key key;
-  struct decision decision;
-  _Bool egress; /* the pod sent it */
-  _Bool source_low;
-  _Bool new_flow;
-};
+enum { kPassOn = TC_ACT_UNSPEC, kDrop = TC_ACT_SHOT };  // as tcx has them too: next, drop
 
-static __always_inline int refuse(struct __sk_buff* skb, struct scene* scene,
-                                  const struct policy_interface* interface, __u32 counter) {
-  count(kPolicyDenied);
-  if (counter != kPolicyDenied) count(counter);
-  count_rule(scene->decision.rule, skb->len, scene->new_flow);
-  tell(skb, &scene->packet, interface, &scene->decision, scene->egress, 0);
-  return kDrop;
-}
-
-static __always_inline _Bool owns(const struct policy_interface* interface,
-                                  const __u32 address_be[4]) {
-  for (__u32 i = 0; i < kAddressesPerInterface; ++i) {
-    if (i >= interface->address_count) return 0;
-    if (compare_end(interface->addresses_be[i], address_be) == 0) return 1;
+// The pod behind an interface. The entry may be written anew for another interface while we look.
+static __always_inline struct policy_interface* pod_behind(__u32 ifindex) {
+  for (int i = 0; i < 2; ++i) {
+    struct policy_slot* found = bpf_map_lookup_elem(&pol_interfaces, &ifindex);
+    if (!found) return 0;
+    __u32 slot = *(volatile __u32*)&found->slot;
+    struct policy_interface* pod = bpf_map_lookup_elem(&pol_pods, &slot);
+    if (!pod) return 0;
+    if (pod->ifindex == ifindex) return pod;
   }
+  count(kPolicyUnstable);
   return 0;
 }
 
-/* One end's decision on a flow that `pod_began` or not. */
-static __always_inline __u32 judge_end(const struct policy_interface* interface,
-                                       const struct policy_globals* global, struct scene* scene,
-                                       _Bool pod_began) {
-  const struct packet* packet = &scene->packet;
-  const __u32* other = scene->egress ? packet->destination_be : packet->source_be;
-  scene->decision.peer = find_peer(other, global);
-  scene->decision.judged_egress = pod_began;
-  /* The port asked is the one of the end that did not begin. */
-  _Bool source_began = pod_began == scene->egress;
-  __u16 port_be = source_began ? packet->destination_port_be : packet->source_port_be;
-  __u32 set_id = pod_began ? interface->egress_set : interface->ingress_set;
-  __u32 verdict = judge(set_id, scene->decision.peer.peer, packet->protocol, port_be);
-  scene->decision.rule = verdict & 0xffff;
-  scene->decision.reason = set_id == kPolicyClosed ? kReasonClosed : kReasonRule;
-  return verdict & kPolicyAllow;
+static __always_inline int deny(struct __sk_buff* skb, const struct packet* packet,
+                                const struct policy_interface* pod, __u64 peer, __u32 direction,
+                                __u32 reason, __u32 verdict) {
+  count(kPolicyDenied);
+  if (reason == kReasonSource) count(kPolicySource);
+  if (reason == kReasonUnknown) count(kPolicyUnknown);
+  if (reason == kReasonFragment) count(kPolicyFragments);
+  if (reason == kReasonMalformed) count(kPolicyMalformed);
+  if (reason == kReasonIcmpError) count(kPolicyIcmpErrors);
+  if (reason == kReasonRevoked) count(kPolicyRevoked);
+  tell(skb, packet, pod, peer, what_to_say(direction, reason, verdict & ~(__u32)kPolicyAllow));
+  return kDrop;
 }
 
-static __always_inline void remember(struct policy_judgement* judgement,
-                                     const struct policy_interface* interface,
-                                     const struct policy_globals* global, __u32 rule) {
-  judgement->interface_generation = interface->generation;
-  judgement->peers_generation = global->peers_generation;
-  judgement->rule = rule;
+// The port of the destination of the flow's first packet, host order.
+static __always_inline __u32 service_port(const struct packet* packet, _Bool forward) {
+  if (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP &&
+      packet->protocol != IPPROTO_SCTP)
+    return 0;
+  return bpf_ntohs(forward ? packet->destination_port : packet->source_port);
 }
 
-/* A flow that is not in the table. */
-static __always_inline int begin(struct __sk_buff* skb, struct scene* scene,
-                                 const struct policy_interface* interface,
-                                 const struct policy_globals* global, __u64 now) {
-  const struct packet* packet = &scene->packet;
-  scene->new_flow = 1;
-  _Bool from_node = !scene->egress && skb->ingress_ifindex == 0;
-  _Bool pod_began = scene->egress;
-  if (from_node) {
-    scene->decision.rule = 0;
-  } else if (!judge_end(interface, global, scene, pod_began)) {
-    /* Neither can begin a flow: an answer, or the middle of a connection. */
-    _Bool middle = packet->echo_reply || (packet->protocol == IPPROTO_TCP &&
-                                          (packet->tcp_flags & (kTcpSyn | kTcpAck)) != kTcpSyn);
-    struct decision forward = scene->decision;
-    if (!middle || !judge_end(interface, global, scene, !pod_began)) {
-      if (middle) scene->decision = forward;
-      return refuse(skb, scene, interface, kPolicyDenied);
-    }
-    pod_began = !pod_began;
-  }
-  struct policy_flow flow = {.seen_ns = now};
-  _Bool source_began = pod_began == scene->egress;
-  if (source_began != scene->source_low) flow.flags |= kFlowHighBegan;
-  if (!source_began) flow.flags |= kFlowAnswered;
-  if (from_node) flow.flags |= kFlowFromNode;
-  if (pod_began)
-    remember(&flow.egress, interface, global, scene->decision.rule);
-  else
-    remember(&flow.ingress, interface, global, scene->decision.rule);
-  if (bpf_map_update_elem(&pol_flows, &scene->key, &flow, BPF_ANY)) count(kPolicyFlowNotStored);
+static __always_inline __u32 set_of(const struct policy_interface* pod, __u32 side) {
+  return side ? pod->egress_set : pod->ingress_set;
+}
+
+static __always_inline __u32 judge_side(const struct policy_interface* pod, __u32 side, __u64 peer,
+                                        const struct packet* packet, _Bool forward) {
+  return judge(set_of(pod, side), policy_peer_number(peer), packet->protocol,
+               service_port(packet, forward));
+}
+
+enum { kBackward, kForward, kEither };
+
+// Which way a flow goes of which only this packet is known. An answer to a question that nobody
+// asked has to be allowed both ways, as a middle whose ports do not tell.
+static __always_inline __u32 guess_way(const struct packet* packet) {
+  if (packet->kind == kAnswers) return kEither;
+  if (packet->kind != kMiddle) return kForward;
+  _Bool client_sent = bpf_ntohs(packet->source_port) >= kClientPort;
+  _Bool client_gets = bpf_ntohs(packet->destination_port) >= kClientPort;
+  if (client_sent == client_gets) return kEither;
+  return client_sent ? kForward : kBackward;
+}
+
+static __always_inline int accept(struct __sk_buff* skb, const struct packet* packet,
+                                  const struct policy_interface* pod, __u64 peer, __u32 side,
+                                  __u32 verdict, _Bool new_flow) {
+  count_rule(skb, verdict, new_flow);
+  if (!new_flow) return kPassOn;
   count(kPolicyNewFlows);
-  count_rule(scene->decision.rule, skb->len, 1);
-  if (global->trace_accepts) tell(skb, packet, interface, &scene->decision, scene->egress, 1);
-  return kPass;
+  struct policy_globals* state = globals();
+  if (state && state->trace_accepts)
+    tell(skb, packet, pod, peer, what_to_say(side, kReasonRule, verdict | kPolicyAllow));
+  return kPassOn;
 }
 
-/* A packet of a flow that is in the table. */
-static __always_inline int go_on(struct __sk_buff* skb, struct scene* scene,
-                                 const struct policy_interface* interface,
-                                 const struct policy_globals* global, struct policy_flow* flow,
-                                 __u64 now) {
-  _Bool low_began = !(flow->flags & kFlowHighBegan);
-  _Bool source_began = low_began == scene->source_low;
-  _Bool pod_began = source_began == scene->egress;
-  struct policy_judgement* judgement = pod_began ? &flow->egress : &flow->ingress;
-  if (judgement->interface_generation == interface->generation &&
-      judgement->peers_generation == global->peers_generation) {
-    touch(flow, &scene->packet, scene->source_low, now);
-    count_rule(judgement->rule, skb->len, 0);
-    return kPass;
-  }
-  /* What the node began, and what it begins on a flow of its own, is never shut out. */
-  _Bool from_node = !pod_began && (flow->flags & kFlowFromNode);
-  if (!scene->egress && !pod_began && skb->ingress_ifindex == 0) from_node = 1;
-  _Bool first = judgement->interface_generation == 0;
-  if (from_node) {
-    scene->decision.rule = 0;
-  } else if (!judge_end(interface, global, scene, pod_began)) {
-    scene->new_flow = first;
-    if (first) return refuse(skb, scene, interface, kPolicyDenied);
-    scene->decision.reason = kReasonRevoked;
-    return refuse(skb, scene, interface, kPolicyRevoked);
-  }
-  remember(judgement, interface, global, scene->decision.rule);
-  touch(flow, &scene->packet, scene->source_low, now);
-  if (first) count(kPolicyNewFlows);
-  count_rule(scene->decision.rule, skb->len, first);
-  if (first && global->trace_accepts)
-    tell(skb, &scene->packet, interface, &scene->decision, scene->egress, 1);
-  return kPass;
+// What the node itself sends always arrives; kept as a flow so that the pod's answers pass.
+static __always_inline int accept_node(struct policy_bucket* bucket, const struct packet* packet,
+                                       const struct meeting* met, const struct found_flow* flow) {
+  _Bool ours = flow->found && flow->birth == met->birth;
+  // An answer to what the pod began, or the middle of something: no start of the node's.
+  if (ours && !flow->forward && packet->kind != kOpens) return kPassOn;
+  if (packet->kind == kTellsError || guess_way(packet) != kForward) return kPassOn;
+  struct judgement said = {.judged = (__u64)met->generation << 32 | kPolicyAllow,
+                           .forward = 1,
+                           .side = kIngress,
+                           .node = kFlowNode,
+                           .fresh = 1};
+  keep(bucket, met, &said);
+  count(kPolicyFlowsFromNode);
+  return kPassOn;
 }
 
-/* Passes when the packet that it is about belongs to a flow that is known here. */
-static __always_inline int judge_error(struct __sk_buff* skb, struct scene* scene,
-                                       const struct policy_interface* interface, __u64 now) {
-  __u32 set_id = scene->egress ? interface->egress_set : interface->ingress_set;
-  if (set_id == 0) return kPass;
+// A packet whose flow has no judgement in force.
+static __always_inline int decide(struct __sk_buff* skb, struct policy_bucket* bucket,
+                                  const struct packet* packet, const struct policy_interface* pod,
+                                  const struct meeting* met, struct found_flow* flow) {
+  __u64 peer = find_peer(met->side ? packet->destination : packet->source);
+  _Bool accepted_once = flow->found && flow->birth == pod->birth;
+  // Of the pod that had the address before, of the node, or begun anew from the other end.
+  if (flow->found && ((flow->birth && !accepted_once) || flow->state & kFlowNode ||
+                      (!flow->forward && packet->kind == kOpens))) {
+    flow->found = 0;
+    accepted_once = 0;
+  }
+  __u32 way = flow->found ? (flow->forward ? kForward : kBackward) : guess_way(packet);
+  struct judgement said = {.forward = way != kBackward, .fresh = !flow->found};
+  said.side = said.forward ? met->side : !met->side;
+  __u32 verdict = judge_side(pod, said.side, peer, packet, said.forward);
+  if (way == kEither && verdict & kPolicyAllow &&
+      !(judge_side(pod, !met->side, peer, packet, 0) & kPolicyAllow))
+    verdict = judge_side(pod, !met->side, peer, packet, 0);
+  if (!(verdict & kPolicyAllow) && flow->found && !flow->forward && !accepted_once &&
+      packet->kind == kPlain) {
+    // Never accepted the other way; this packet may start a flow of its own.
+    said.forward = 1;
+    said.fresh = 1;
+    said.side = met->side;
+    verdict = judge_side(pod, said.side, peer, packet, 1);
+  }
+  said.judged = (__u64)met->generation << 32 | verdict;
+  if (!(verdict & kPolicyAllow)) {
+    if (accepted_once) keep(bucket, met, &said);
+    count_rule(skb, verdict, !accepted_once);
+    return deny(skb, packet, pod, peer, said.side, accepted_once ? kReasonRevoked : kReasonRule,
+                verdict);
+  }
+  if (accepted_once) count(kPolicyRejudged);
+  if (!flow->found && packet->kind == kMiddle) count(kPolicyFlowsPickedUp);
+  keep(bucket, met, &said);
+  return accept(skb, packet, pod, peer, said.side, verdict, !accepted_once);
+}
+
+// An ICMP error (RFC 792, RFC 4443): passes when the packet in it is of a flow that is allowed.
+static __always_inline int follow_error(struct __sk_buff* skb, const struct packet* packet,
+                                        const struct policy_interface* pod, struct meeting* met,
+                                        const struct policy_globals* state) {
   struct packet inner = {};
-  scene->decision.reason = kReasonIcmpError;
-  if (read_inner(skb, scene->packet.inner, scene->packet.is_v6, &inner)) {
-    flow_key(&inner, &scene->key);
-    if (find_flow(&scene->key, &inner, now)) return kPass;
+  __u32 at = packet->header + 8;
+  enum parsed parsed = packet->is_v6 ? parse_v6(skb, at, &inner) : parse_v4(skb, at, &inner);
+  if (parsed == kIp && !inner.later_piece) {
+    // Only eight bytes of its transport header need to be there.
+    __u8 start[8] = {};
+    _Bool got = bpf_skb_load_bytes(skb, inner.header, start, sizeof(start)) == 0;
+    __u8 protocol = inner.protocol;
+    if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP) {
+      inner.source_port = *(__u16*)&start[0];
+      inner.destination_port = *(__u16*)&start[2];
+    } else if (protocol == (packet->is_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) {
+      inner.source_port = *(__u16*)&start[4];
+      inner.destination_port = inner.source_port;
+    }
+    // It went the other way than the error does.
+    met->side = !met->side;
+    place_of(state, flow_bucket_mask, &inner, &met->place);
+    struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_flows, &met->place.bucket);
+    if (got && bucket) {
+      struct found_flow flow;
+      met->generation = 0; /* only looks */
+      met->birth = 0;
+      meet(bucket, met, &flow);
+      if (flow.found && flow.birth == pod->birth) {
+        if (flow.state & kFlowNode) return kPassOn;
+        __u64 peer = find_peer(met->side ? inner.destination : inner.source);
+        __u32 verdict = judge_side(pod, flow.side, peer, &inner, flow.forward);
+        if (verdict & kPolicyAllow) {
+          count_rule(skb, verdict, 0);
+          return kPassOn;
+        }
+      }
+    }
+    met->side = !met->side;
   }
-  return refuse(skb, scene, interface, kPolicyIcmpErrors);
+  if (!set_of(pod, met->side)) return kPassOn;
+  return deny(skb, packet, pod, 0, met->side, kReasonIcmpError, 0);
 }
 
-/* Later fragments have the first one's ports. 0: the first was not seen. */
-static __always_inline int join_fragments(struct packet* packet) {
-  struct policy_fragment_key key = {};
-  set_v6(key.source_be, packet->source_be);
-  set_v6(key.destination_be, packet->destination_be);
-  key.id = packet->fragment_id;
-  key.net_id = net_id;
-  key.protocol = packet->protocol;
-  if (packet->kind == kPacketLaterFragment) {
-    struct policy_ports* ports = bpf_map_lookup_elem(&pol_fragments, &key);
-    if (!ports) return 0;
-    packet->source_port_be = ports->source_be;
-    packet->destination_port_be = ports->destination_be;
-    packet->kind = kPacketPlain;
-    return 1;
+static __always_inline int judge_packet(struct __sk_buff* skb, const struct packet* packet,
+                                        const struct policy_interface* pod, __u32 side,
+                                        const struct policy_globals* state, __u32 generation) {
+  struct meeting met = {.now = (__u32)(bpf_ktime_get_coarse_ns() >> kTickShift),
+                        .generation = generation,
+                        .birth = pod->birth,
+                        .side = side,
+                        .protocol = packet->protocol,
+                        .kind = packet->kind,
+                        .tcp_flags = packet->tcp_flags,
+                        .from_node = side == kIngress && skb->ingress_ifindex == 0};
+  if (packet->kind == kTellsError && !met.from_node)
+    return follow_error(skb, packet, pod, &met, state);
+  place_of(state, flow_bucket_mask, packet, &met.place);
+  struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_flows, &met.place.bucket);
+  if (!bucket) return kDrop;
+  struct found_flow flow;
+  meet(bucket, &met, &flow);
+  if (flow.passed) {
+    count_rule(skb, (__u32)flow.judged, 0);
+    return kPassOn;
   }
-  struct policy_ports ports = {packet->source_port_be, packet->destination_port_be};
-  bpf_map_update_elem(&pol_fragments, &key, &ports, BPF_ANY);
-  return 1;
+  if (met.from_node) return accept_node(bucket, packet, &met, &flow);
+  return decide(skb, bucket, packet, pod, &met, &flow);
 }
 
-/* False: the other end began, and this end never let it in; what it sends is a flow of its own. */
-static __always_inline _Bool is_answered_for(const struct scene* scene,
-                                             const struct policy_flow* flow) {
-  _Bool source_began = scene->source_low == !(flow->flags & kFlowHighBegan);
-  return source_began || !scene->egress || flow->ingress.interface_generation != 0;
-}
-
-static __always_inline int judge_ip(struct __sk_buff* skb, struct scene* scene,
-                                    const struct policy_interface* interface) {
-  struct packet* packet = &scene->packet;
-  struct policy_globals* global = globals();
-  if (!global) return kDrop;
-  if (packet->kind == kPacketNeighbour &&
-      (!scene->egress || is_link_local_or_none(packet->source_be) ||
-       owns(interface, packet->source_be)))
-    return kPass;
-  if (scene->egress && !owns(interface, packet->source_be)) {
-    scene->decision.reason = kReasonSource;
-    return refuse(skb, scene, interface, kPolicySource);
-  }
-  __u32 set_id = scene->egress ? interface->egress_set : interface->ingress_set;
-  __u64 now = bpf_ktime_get_ns();
-  if (packet->kind == kPacketIcmpError) return judge_error(skb, scene, interface, now);
-  if ((packet->kind == kPacketLaterFragment || packet->first_fragment) && !join_fragments(packet)) {
-    if (set_id == 0) return kPass;
-    scene->decision.reason = kReasonFragment;
-    return refuse(skb, scene, interface, kPolicyFragments);
-  }
-  scene->source_low = flow_key(packet, &scene->key);
-  struct policy_flow* flow = find_flow(&scene->key, packet, now);
-  if (flow && !is_answered_for(scene, flow)) flow = 0;
-  if (flow) return go_on(skb, scene, interface, global, flow, now);
-  return begin(skb, scene, interface, global, now);
-}
-
-static __always_inline int judge_frame(struct __sk_buff* skb, _Bool egress) {
-  struct scene scene = {};
-  scene.egress = egress;
+static __always_inline int guard(struct __sk_buff* skb, __u32 side) {
+  struct packet packet = {.from_pod = side == kEgress};
   count(kPolicyPackets);
-  /* ARP and ND make addresses usable; what is said over them is judged. */
-  if (skb->protocol == bpf_htons(ETH_P_ARP) && !skb->vlan_present) return kPass;
-  __u32 ifindex = skb->ifindex;
-  struct policy_interface* interface = bpf_map_lookup_elem(&pol_interfaces, &ifindex);
-  if (!interface) {
-    scene.decision.reason = kReasonUnknown;
-    return refuse(skb, &scene, 0, kPolicyUnknown);
+  struct policy_globals* state = globals();
+  if (!state) return kDrop;
+  // Before anything that a verdict depends on is read: what changes meanwhile makes the judgement
+  // one of an old generation.
+  __u32 generation = *(volatile __u32*)&state->generation;
+  struct policy_interface* pod = pod_behind(skb->ifindex);
+  if (!pod) return deny(skb, &packet, 0, 0, side, kReasonUnknown, 0);
+  _Bool from_pod = side == kEgress;
+  enum parsed parsed = parse(skb, pod, &packet, from_pod);
+  if (parsed == kAlways) return kPassOn;
+  if (pod->ingress_set == kPolicyClosed && pod->egress_set == kPolicyClosed)
+    return deny(skb, &packet, pod, 0, side, kReasonClosed, 0);
+  if (parsed == kNoIp) {
+    if (!set_of(pod, side)) return kPassOn;
+    return deny(skb, &packet, pod, 0, side, kReasonNotIp, 0);
   }
-  int whole;
-  if (skb->vlan_present)
-    whole = -1;
-  else if (skb->protocol == bpf_htons(ETH_P_IP))
-    whole = read_v4(skb, ETH_HLEN, &scene.packet);
-  else if (skb->protocol == bpf_htons(ETH_P_IPV6))
-    whole = read_v6(skb, ETH_HLEN, &scene.packet);
-  else
-    whole = -1;
-  if (whole > 0) return judge_ip(skb, &scene, interface);
-  if (whole < 0) {
-    if ((egress ? interface->egress_set : interface->ingress_set) == 0) return kPass;
-    scene.decision.reason = kReasonNotIp;
-    return refuse(skb, &scene, interface, kPolicyDenied);
+  if (parsed == kNoAddresses) return deny(skb, &packet, pod, 0, side, kReasonMalformed, 0);
+  if (parsed == kSpoofed || (from_pod && !owns(pod, packet.source)))
+    return deny(skb, &packet, pod, 0, side, kReasonSource, 0);
+  // Nothing more is known of these than who sends them: only for pods that may talk to everybody.
+  if (parsed != kIp) {
+    if (!pod->ingress_set && !pod->egress_set) return kPassOn;
+    return deny(skb, &packet, pod, 0, side, parsed == kNoFirst ? kReasonFragment : kReasonMalformed,
+                0);
   }
-  scene.decision.reason = kReasonMalformed;
-  return refuse(skb, &scene, interface, kPolicyMalformed);
+  return judge_packet(skb, &packet, pod, side, state, generation);
 }
 
 SEC("tc/ingress")
 int from_pod(struct __sk_buff* skb) {
-  return judge_frame(skb, 1);
+  return guard(skb, kEgress);
 }
 
 SEC("tc/egress")
 int to_pod(struct __sk_buff* skb) {
-  return judge_frame(skb, 0);
+  return guard(skb, kIngress);
 }
 
-/* What an interface costs without policy: the floor of the benchmark. */
+// What an interface costs without policy: the floor of the benchmark.
 SEC("tc")
 int nothing(struct __sk_buff* skb) {
   (void)skb;
-  return kPass;
+  return kPassOn;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

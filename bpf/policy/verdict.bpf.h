@@ -4,6 +4,8 @@
 // the number of rules.
 #pragma once
 
+enum { kRuleBits = 0xffff };
+
 static __always_inline void count(__u32 which) {
   __u64* value = bpf_map_lookup_elem(&pol_counters, &which);
   if (value) ++*value;
@@ -14,27 +16,39 @@ static __always_inline struct policy_globals* globals(void) {
   return bpf_map_lookup_elem(&pol_globals, &zero);
 }
 
-/* Peer 0 is everybody whom no rule tells apart. */
-static __always_inline struct policy_peer find_peer(const __u32 address_be[4],
-                                                    const struct policy_globals* global) {
-  struct policy_peer nobody = {};
+/* The word (bpf/abi.h) of an address. Peer 0 is everybody whom no rule tells apart. */
+static __noinline __u64 find_peer(const __u32* address_be) {
   struct policy_address address;
-  set_v6(address.address_be, address_be);
+  address.address_be[0] = address_be[0];
+  address.address_be[1] = address_be[1];
+  address.address_be[2] = address_be[2];
+  address.address_be[3] = address_be[3];
   address.net_id = net_id;
-  struct policy_peer* peer = bpf_map_lookup_elem(&pol_addresses, &address);
-  if (peer) return *peer;
-  if (global->range_count == 0) return nobody;
+  for (int i = 0; i < 2; ++i) {
+    struct policy_peer* peer = bpf_map_lookup_elem(&pol_addresses, &address);
+    if (!peer) break;
+    __u64 word = *(volatile __u64*)&peer->word;
+    if (word >> 40 == policy_check(address.address_be)) return word;
+    if (i == 1) {
+      count(kPolicyUnstable);
+      return 0xffff; /* a peer that no set knows */
+    }
+  }
+  struct policy_globals* global = globals();
+  if (!global || global->range_count == 0) return 0;
+  _Bool is_v4 = !address.address_be[0] && !address.address_be[1] &&
+                address.address_be[2] == bpf_htonl(0xffff);
   struct policy_range range;
   range.prefix_bits = 160;
-  range.net_id_be = bpf_htonl(net_id);
-  set_v6(range.address_be, address_be);
-  peer = bpf_map_lookup_elem(&pol_ranges, &range);
-  return peer ? *peer : nobody;
+  range.net_id_be = bpf_htonl(net_id | (is_v4 ? 4u : 6u) << 24);
+  set_v6(range.address_be, address.address_be);
+  struct policy_peer* found = bpf_map_lookup_elem(&pol_ranges, &range);
+  return found ? *(volatile __u64*)&found->word : 0;
 }
 
 /* The port's class in the set, or the class of all other protocols. */
-static __always_inline __u32 port_class(__u32 set_id, const struct policy_set* set, __u8 protocol,
-                                        __u16 port_be) {
+static __always_inline __u32 port_class(__u32 set_id, const struct policy_set* set, __u32 protocol,
+                                        __u32 port) {
   __u32 row;
   if (protocol == IPPROTO_TCP)
     row = 0;
@@ -44,7 +58,6 @@ static __always_inline __u32 port_class(__u32 set_id, const struct policy_set* s
     row = 512;
   else
     return set->other_class;
-  __u16 port = bpf_ntohs(port_be);
   struct policy_directory* directory = bpf_map_lookup_elem(&pol_directories, &set_id);
   if (!directory) return ~0u;
   __u32 at = row + (port >> 8);
@@ -55,8 +68,9 @@ static __always_inline __u32 port_class(__u32 set_id, const struct policy_set* s
   return page ? page->at[port & 255] : ~0u;
 }
 
-/* kPolicyAllow and the rule. What the tables do not have is denied. */
-static __always_inline __u32 judge(__u32 set_id, __u32 peer, __u8 protocol, __u16 port_be) {
+/* kPolicyAllow and the rule, for the port (host order) that a flow was begun to. What the tables do
+ * not have is denied. */
+static __noinline __u32 judge(__u32 set_id, __u32 peer, __u32 protocol, __u32 port) {
   if (set_id == 0) return kPolicyAllow;
   struct policy_set* set = bpf_map_lookup_elem(&pol_sets, &set_id);
   if (!set) return 0; /* kPolicyClosed, too */
@@ -66,7 +80,7 @@ static __always_inline __u32 judge(__u32 set_id, __u32 peer, __u8 protocol, __u1
   struct policy_class_block* classes = bpf_map_lookup_elem(&pol_classes, &block);
   if (!classes) return otherwise;
   __u32 peer_class = classes->at[peer % kClassesPerBlock];
-  __u32 column = port_class(set_id, set, protocol, port_be);
+  __u32 column = port_class(set_id, set, protocol, port & 0xffff);
   if (column >= set->port_class_count) return otherwise;
   __u32 cell = peer_class * set->port_class_count + column;
   block = set->verdict_block + cell / kVerdictsPerBlock;
@@ -74,11 +88,13 @@ static __always_inline __u32 judge(__u32 set_id, __u32 peer, __u8 protocol, __u1
   return verdicts ? verdicts->at[cell % kVerdictsPerBlock] : otherwise;
 }
 
-static __always_inline void count_rule(__u32 rule, __u32 bytes, _Bool new_flow) {
+static __always_inline void count_rule(struct __sk_buff* skb, __u32 verdict, _Bool new_flow) {
+  __u32 rule = verdict & kRuleBits;
   if (rule == 0) return;
   struct policy_rule_counts* counts = bpf_map_lookup_elem(&pol_counts, &rule);
   if (!counts) return;
-  counts->packets += 1;
-  counts->bytes += bytes;
-  if (new_flow) counts->flows += 1;
+  __u32 segments = skb->gso_segs; /* one buffer may stand for many packets */
+  counts->packets += segments ? segments : 1;
+  counts->bytes += skb->len;
+  counts->flows += new_flow;
 }
