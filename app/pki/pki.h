@@ -1,6 +1,6 @@
 // Certificates of the fleet: authorities, names, what a certificate says, grants between clusters,
 // and credentials for gRPC that follow their files. ECDSA P-256, X.509 v3 (RFC 5280), names as
-// SPIFFE IDs (SPIFFE-ID standard, section 2). Everything here is synchronous and quick but the file
+// SPIFFE IDs (core/spiffe.h). Everything here is synchronous and quick but the file
 // functions, which block on the disk; nothing keeps state, so every thread may call it.
 //
 // Who somebody is stands in the one URI name of the certificate,
@@ -17,6 +17,7 @@
 #include "core/clock.h"
 #include "core/error.h"
 #include "core/ip.h"
+#include "core/spiffe.h"
 
 namespace grpc {
 class ChannelCredentials;
@@ -27,24 +28,9 @@ namespace tombolo::pki {
 
 // ---- names
 
-enum class Kind { kController, kNode, kOperator };
-
-struct SpiffeName {
-  std::string fleet;
-  std::string cluster;
-  Kind kind = Kind::kController;
-  std::string name;  // of the node or operator; empty for a controller
-
-  // kInvalidArgument with the part that is wrong.
-  static Result<SpiffeName> parse(std::string_view uri);
-  std::string str() const;         // the whole URI
-  std::string short_name() const;  // "controller", "node/NODE", "operator/NAME"
-  bool operator==(const SpiffeName&) const = default;
-};
-
-// Fleet: lower case letters, digits, '.', '-'; cluster: a DNS label of up to 32; node: a DNS name;
-// operator: letters, digits, '.', '_', '-', up to 64.
-Result<void> check_name(const SpiffeName& name);
+using Kind = SpiffeKind;
+using tombolo::check_name;
+using tombolo::SpiffeName;
 
 enum class Role { kNone, kViewer, kAdmin };
 std::string_view to_string(Role role);  // "none", "viewer", "admin"

@@ -56,38 +56,6 @@ mode_t mode_of(const std::string& path) {
   return facts.st_mode & 07777U;
 }
 
-TEST_CASE("SPIFFE names") {
-  struct Case {
-    const char* name;
-    const char* uri;
-    bool valid;
-  };
-  auto c = GENERATE(values<Case>({
-      {"controller", "spiffe://islands/cluster/east/controller", true},
-      {"node", "spiffe://islands/cluster/east/node/n1.example", true},
-      {"operator", "spiffe://a.b-c/cluster/e/operator/Ann.B_1", true},
-      {"no scheme", "islands/cluster/east/controller", false},
-      {"other scheme", "https://islands/cluster/east/controller", false},
-      {"no cluster", "spiffe://islands/controller", false},
-      {"empty cluster", "spiffe://islands/cluster//controller", false},
-      {"empty fleet", "spiffe:///cluster/east/controller", false},
-      {"upper case cluster", "spiffe://islands/cluster/East/controller", false},
-      {"controller with a name", "spiffe://islands/cluster/east/controller/x", false},
-      {"node without a name", "spiffe://islands/cluster/east/node", false},
-      {"node with an empty name", "spiffe://islands/cluster/east/node/", false},
-      {"a part too many", "spiffe://islands/cluster/east/node/a/b", false},
-      {"a slash at the end", "spiffe://islands/cluster/east/controller/", false},
-      {"unknown kind", "spiffe://islands/cluster/east/robot/x", false},
-      {"dots", "spiffe://islands/cluster/east/operator/..", false},
-      {"comma", "spiffe://islands/cluster/east/operator/a,b", false},
-      {"query", "spiffe://islands/cluster/east/controller?x", false},
-  }));
-  INFO(c.name);
-  auto name = SpiffeName::parse(c.uri);
-  REQUIRE(name.has_value() == c.valid);
-  if (c.valid) REQUIRE(name->str() == c.uri);
-}
-
 TEST_CASE("an issued certificate says who it is for and is trusted by its authority only") {
   KeyPair ca = authority();
   IssueRequest request{{"islands", "east", Kind::kOperator, "ann"},

@@ -78,6 +78,7 @@ asio::awaitable<Result<void>> PrefixFollower::follow() {
   std::shared_ptr<Watch> watch = std::move(made);
   watch_ = watch;
   std::int64_t announced = 0;
+  asked_ = false;
   hear();
   while (true) {
     CO_TRY(batch, co_await watch->next());
@@ -94,6 +95,7 @@ asio::awaitable<Result<void>> PrefixFollower::follow() {
     if (batch.events.empty()) {
       // etcd 3.4 may announce progress before older events are out, so it counts one round later.
       revision_ = std::max(revision_, std::exchange(announced, batch.revision));
+      if (std::exchange(asked_, false)) (void)co_await watch->request_progress();
     } else {
       revision_ = std::max(revision_, batch.revision);
     }
@@ -118,6 +120,17 @@ asio::awaitable<void> PrefixFollower::ask_for_progress() {
 void PrefixFollower::relist() {
   list_needed_ = true;
   if (watch_ != nullptr) watch_->cancel();
+}
+
+void PrefixFollower::ask_now() const {
+  if (watch_ == nullptr || asked_) return;
+  asked_ = true;
+  tasks_.spawn(options_.name + " asked", ask_once(watch_));
+}
+
+asio::awaitable<void> PrefixFollower::ask_once(std::shared_ptr<Watch> watch) const {
+  // As above: whoever waits in next() is told what is wrong.
+  (void)co_await watch->request_progress();
 }
 
 void PrefixFollower::hear() {

@@ -53,6 +53,10 @@ class PrefixFollower {
   // Everything up to this revision of the store has been handed over; 0 before the first list.
   std::int64_t revision() const { return revision_; }
   std::uint64_t cluster_id() const { return cluster_id_; }
+  // Asks the store for its revision now instead of at the next interval: two rounds later
+  // revision() has it. One question at a time; nothing happens while there is no watch. Changes
+  // nothing that a reader of the records could see.
+  void ask_now() const;
   std::uint64_t lists() const { return lists_; }
   // Why the last attempt failed; empty while all is well.
   const std::string& last_error() const { return last_error_; }
@@ -61,6 +65,7 @@ class PrefixFollower {
   asio::awaitable<Result<void>> list();
   asio::awaitable<Result<void>> follow();
   asio::awaitable<void> ask_for_progress();
+  asio::awaitable<void> ask_once(std::shared_ptr<Watch> watch) const;
   void hear();
   void complain(const Error& error);
 
@@ -77,6 +82,7 @@ class PrefixFollower {
   std::uint64_t cluster_id_ = 0;
   std::uint64_t lists_ = 0;
   bool list_needed_ = true;
+  mutable bool asked_ = false;  // ask_now() waits for its first answer
   std::uint32_t attempts_ = 0;
   std::string last_error_;
 };

@@ -43,14 +43,14 @@ struct World {
   TaskGroup tasks{drive.executor()};
   std::unique_ptr<KvMirror<Row>> mirror;
 
-  explicit World(std::int64_t page = 3) {
+  explicit World(std::int64_t page = 3, Duration progress_interval = 1ms) {
     MirrorOptions options;
     options.follow.name = "test";
     options.follow.prefix = "p/";
     options.follow.page = page;
     options.follow.retry_base = 1ms;
     options.follow.retry_cap = 2ms;
-    options.follow.progress_interval = 1ms;
+    options.follow.progress_interval = progress_interval;
     mirror = std::make_unique<KvMirror<Row>>(options, near, table.take_writer("mirror"), decode,
                                              tasks, *clock, *rng, Logger());
   }
@@ -180,6 +180,19 @@ TEST_CASE("a new list takes what was refused and is good now") {
   REQUIRE(drive.until([&] { return table.find("y") != nullptr; }));
   tasks.cancel();
   REQUIRE(drive.until([&] { return tasks.size() == 0; }));
+}
+
+TEST_CASE("a follower that is asked knows the revision without waiting for its interval") {
+  World world(3, 1h);
+  world.tasks.spawn("mirror", world.mirror->run());
+  REQUIRE(world.drive.until([&] { return world.mirror->watching(); }));
+  world.put("q/other", "1");  // nothing that the watch would tell
+  const PrefixFollower& follower = world.mirror->follower();
+  REQUIRE(follower.revision() < world.store.revision());
+  REQUIRE(world.drive.until([&] {
+    follower.ask_now();
+    return follower.revision() == world.store.revision();
+  }));
 }
 
 TEST_CASE("a key that changes its row takes the old row with it") {

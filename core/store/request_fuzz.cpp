@@ -56,8 +56,8 @@ void try_range(const StoreState& state, std::string_view bytes) {
 }
 
 void try_name(std::string_view text) {
-  Result<SpiffeName> name = parse_spiffe(text);
-  ENSURE(!name || to_string(*name) == text);
+  Result<SpiffeName> name = SpiffeName::parse(text);
+  ENSURE(!name || name->str() == text);
   Peer peer{{std::string(text)}, "", std::string(text)};
   (void)authorize({"fleet", "east"}, peer, Access::kWrite, text, text);
 }

@@ -3,8 +3,7 @@
 //
 //   own controller, own operators    everything; operators with OU=viewer in their subject read
 //   own node                         reads everything; writes its own node, address and lease
-//   records controller of another cluster    reads what is published: heartbeat, cluster-config,
-//   synced
+//   controller of another cluster    reads what is published: heartbeat, cluster-config, synced
 //                                    marks, state, plan, fleet
 //   anybody else                     nothing
 #pragma once
@@ -12,22 +11,10 @@
 #include <string>
 #include <string_view>
 
+#include "core/spiffe.h"
 #include "core/store/server.h"
 
 namespace tombolo {
-
-struct SpiffeName {
-  enum class Role { kController, kNode, kOperator };
-  std::string fleet;
-  std::string cluster;
-  Role role = Role::kController;
-  std::string name;  // of the node or operator
-  bool operator==(const SpiffeName&) const = default;
-};
-
-// kInvalidArgument names the URI and what is wrong with it.
-Result<SpiffeName> parse_spiffe(std::string_view uri);
-std::string to_string(const SpiffeName& name);
 
 struct StoreOwner {
   std::string fleet;

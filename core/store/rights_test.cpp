@@ -112,31 +112,5 @@ TEST_CASE("a refusal says who wanted what") {
   REQUIRE(refused.error().what == "spiffe://fleet/cluster/west/controller may not write 'a\\x00b'");
 }
 
-TEST_CASE("names") {
-  struct Case {
-    std::string name;
-    std::string uri;
-    bool valid;
-  };
-  auto [name, uri, valid] = GENERATE(values<Case>({
-      {"controller", "spiffe://f/cluster/c/controller", true},
-      {"node", "spiffe://f/cluster/c/node/n", true},
-      {"operator", "spiffe://f/cluster/c/operator/o", true},
-      {"node without name", "spiffe://f/cluster/c/node", false},
-      {"node with an empty name", "spiffe://f/cluster/c/node/", false},
-      {"controller with a name", "spiffe://f/cluster/c/controller/x", false},
-      {"too long", "spiffe://f/cluster/c/node/n/x", false},
-      {"other role", "spiffe://f/cluster/c/admin/n", false},
-      {"no cluster", "spiffe://f/c/controller", false},
-      {"no fleet", "spiffe:///cluster/c/controller", false},
-      {"other scheme", "https://f/cluster/c/controller", false},
-      {"nothing", "", false},
-  }));
-  INFO(name);
-  auto parsed = parse_spiffe(uri);
-  REQUIRE(parsed.has_value() == valid);
-  if (valid) REQUIRE(to_string(*parsed) == uri);
-}
-
 }  // namespace
 }  // namespace tombolo
