@@ -20,7 +20,10 @@ std::vector<std::string> Settling::busy(const std::vector<std::string>& only) co
 std::vector<std::string> Settling::behind(std::int64_t store_revision) const {
   std::vector<std::string> names;
   for (const PrefixFollower* follower : followers_)
-    if (follower->revision() < store_revision) names.push_back(follower->options().name);
+    if (follower->revision() < store_revision) {
+      names.push_back(follower->options().name);
+      follower->ask_now();
+    }
   return names;
 }
 

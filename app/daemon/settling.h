@@ -26,7 +26,8 @@ class Settling {
 
   // Names of those that still work, of the reconcilers only those in `only` (empty: all).
   std::vector<std::string> busy(const std::vector<std::string>& only) const;
-  // Names of the prefixes that have not been followed up to `store_revision`.
+  // Names of the prefixes that have not been followed up to `store_revision`; their stores are
+  // asked at once how far they are, so that whoever asks again has an answer in a few round trips.
   std::vector<std::string> behind(std::int64_t store_revision) const;
   // Names of the prefixes that have never been listed.
   std::vector<std::string> unlisted() const;

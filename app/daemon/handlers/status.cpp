@@ -1,4 +1,5 @@
-// Tables and reconcilers as messages; waiting is a bounded poll on the control thread.
+// Tables and reconcilers as messages; waiting is a bounded poll on the control thread, of
+// what the process knows; stores that are behind are asked at once (settling.h).
 #include "app/daemon/handlers/status.h"
 
 #include <algorithm>
