@@ -16,6 +16,7 @@ PROGRAMS = {
     "cni": ("bench_cni", "CNI ADD through the real plugin beside host-local; durable allocations"),
     "store": ("bench_store", "durable writes of the embedded store beside etcd"),
     "dns": ("bench_dns", "DNS answers per server CPU-second beside Knot"),
+    "policy": ("bench_policy", "a changed policy, label or pod into one node's kernel, beside iptables-restore"),
     "connect": ("bench_connect", "cost of connect() with and without a service; row to kernel map"),
 }
 MODULES = {
