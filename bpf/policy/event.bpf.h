@@ -25,8 +25,9 @@ static __always_inline __u64 what_to_say(__u32 judged_egress, __u32 reason, __u3
   return (__u64)judged_egress << 40 | (__u64)reason << 32 | verdict;
 }
 
-static __noinline int tell(struct __sk_buff* skb, const struct packet* packet,
-                           const struct policy_interface* pod, __u64 peer, __u64 said) {
+__noinline int tell(struct __sk_buff* skb, const struct packet* packet,
+                    const struct policy_interface* pod, __u64 peer, __u64 said) {
+  if (!packet) return 0;
   __u64 now = bpf_ktime_get_ns();
   if (!may_tell(now)) return 0;
   struct policy_event* event = bpf_ringbuf_reserve(&pol_events, sizeof(*event), 0);

@@ -20,6 +20,7 @@ struct flow_place {
   __u32 bucket;
   __u32 tag;
   __u32 low_sent; /* kFlowLowStarted when the packet comes from the lower endpoint, else 0 */
+  __u32 pad;
 };
 
 /* What a packet meets. */
@@ -122,8 +123,10 @@ static __always_inline __u32 next_state(__u32 state, _Bool forward, __u32 protoc
 }
 
 /* Finds the flow; a packet of one that is judged in this generation is let through here. */
-static __always_inline void meet(struct policy_bucket* bucket, const struct meeting* met,
-                                 struct found_flow* out) {
+__noinline int meet(const struct meeting* met, struct found_flow* out) {
+  if (!met || !out) return 0;
+  struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_flows, &met->place.bucket);
+  if (!bucket) return 0;
   out->found = 0;
   out->passed = 0;
   bpf_spin_lock(&bucket->lock);
@@ -155,6 +158,7 @@ static __always_inline void meet(struct policy_bucket* bucket, const struct meet
     }
   }
   bpf_spin_unlock(&bucket->lock);
+  return 0;
 }
 
 struct judgement {
@@ -166,8 +170,10 @@ struct judgement {
 };
 
 /* Keeps a judgement, in place of the flow itself, of a free, an expired or the oldest one. */
-static __always_inline void keep(struct policy_bucket* bucket, const struct meeting* met,
-                                 const struct judgement* said) {
+__noinline int keep(const struct meeting* met, const struct judgement* said) {
+  if (!met || !said) return 0;
+  struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_flows, &met->place.bucket);
+  if (!bucket) return 0;
   _Bool evicted = 0;
   bpf_spin_lock(&bucket->lock);
   __u32 way = way_of(bucket, &met->place);
@@ -216,4 +222,5 @@ static __always_inline void keep(struct policy_bucket* bucket, const struct meet
   }
   bpf_spin_unlock(&bucket->lock);
   if (evicted) count(kPolicyFlowsEvicted);
+  return 0;
 }

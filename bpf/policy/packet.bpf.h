@@ -3,6 +3,9 @@
 // From a frame to what policy needs to know of it: addresses, ports, what kind of packet of its
 // flow it is. IPv4 (RFC 791), IPv6 with a bounded walk over extension headers (RFC 8200),
 // fragments, TCP, UDP, SCTP, ICMP, ARP (RFC 826), neighbour discovery (RFC 4861), MLD (RFC 3810).
+//
+// Functions that are not static are verified once, by themselves, whoever calls them; the others
+// once for every path that leads to them.
 #pragma once
 
 enum {
@@ -53,6 +56,7 @@ struct packet {
   __u8 hop_limit;
   __u8 from_pod;
   __u16 later_piece; /* its offset in units of 8 bytes; 0: not a later one */
+  __u16 pad;
 };
 
 static __always_inline void set_v6(__u32* out, const __u32* in) {
@@ -73,12 +77,21 @@ static __always_inline _Bool same_address(const __u32* a, const __u32* b) {
   return a[3] == b[3] && a[2] == b[2] && a[1] == b[1] && a[0] == b[0];
 }
 
-static __always_inline _Bool owns(const struct policy_interface* pod, const __u32* address) {
+struct ip_address {
+  __u32 at[4];
+};
+
+__noinline int owns_address(const struct policy_interface* pod, const struct ip_address* address) {
+  if (!pod || !address) return 0;
   for (__u32 i = 0; i < kAddressesPerInterface; ++i) {
     if (i >= pod->address_count) return 0;
-    if (same_address(pod->addresses_be[i], address)) return 1;
+    if (same_address(pod->addresses_be[i], address->at)) return 1;
   }
   return 0;
+}
+
+static __always_inline _Bool owns(const struct policy_interface* pod, const __u32* address) {
+  return owns_address(pod, (const struct ip_address*)address);
 }
 
 /* fe80::/10, or :: (as a source: no address yet). */
@@ -160,7 +173,6 @@ static __always_inline enum parsed parse_v6(struct __sk_buff* skb, __u32 at,
   if (ip.version != 6) return kNoAddresses;
   __builtin_memcpy(packet->source, &ip.saddr, 16);
   __builtin_memcpy(packet->destination, &ip.daddr, 16);
-  packet->is_v6 = 1;
   packet->hop_limit = ip.hop_limit;
   __u8 next = ip.nexthdr;
   __u32 offset = at + sizeof(ip);
@@ -258,16 +270,23 @@ static __always_inline enum parsed follow_pieces(struct packet* packet) {
   return kIp;
 }
 
-static __always_inline enum parsed parse(struct __sk_buff* skb, const struct policy_interface* pod,
-                                         struct packet* packet, _Bool from_pod) {
+/* The headers of the IP packet at that place, of the family that the caller says. */
+__noinline int parse_ip(struct __sk_buff* skb, struct packet* packet, __u32 at) {
+  if (!packet) return kNoIp;
+  return packet->is_v6 ? parse_v6(skb, at, packet) : parse_v4(skb, at, packet);
+}
+
+/* enum parsed. `from_pod` is set already. */
+__noinline int parse(struct __sk_buff* skb, const struct policy_interface* pod,
+                     struct packet* packet) {
+  if (!pod || !packet) return kNoIp;
+  _Bool from_pod = packet->from_pod;
   if (skb->vlan_present) return kNoIp;
   __u16 ethertype = bpf_ntohs((__u16)skb->protocol);
   if (ethertype == kEthertypeArp) return check_arp(skb, pod, from_pod);
-  enum parsed parsed = kNoIp;
-  if (ethertype == kEthertypeV4)
-    parsed = parse_v4(skb, kEthernetBytes, packet);
-  else if (ethertype == kEthertypeV6)
-    parsed = parse_v6(skb, kEthernetBytes, packet);
+  if (ethertype != kEthertypeV4 && ethertype != kEthertypeV6) return kNoIp;
+  packet->is_v6 = ethertype == kEthertypeV6;
+  int parsed = parse_ip(skb, packet, kEthernetBytes);
   if (parsed != kIp) return parsed;
   if (!packet->later_piece) {
     if (!read_transport(skb, packet)) return kBroken;

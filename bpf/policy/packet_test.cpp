@@ -267,5 +267,18 @@ TEST_CASE("counters per rule are exact, and all of it outlives the daemon") {
   REQUIRE(!rig.to_pod({.source = "10.0.0.4", .source_port = 1}));
 }
 
+// The limit is a million; older kernels walk more of the same program than newer ones.
+TEST_CASE("the verifier's walk through the programs stays short") {
+  NEED_WORLD();
+  Rig rig;
+  for (std::string_view name : {"from_pod", "to_pod"}) {
+    bpf_prog_info info{};
+    __u32 size = sizeof(info);
+    REQUIRE(bpf_prog_get_info_by_fd(rig.guard->program_fd(name), &info, &size) == 0);
+    INFO(name << ": " << info.verified_insns);
+    REQUIRE(info.verified_insns < 50'000);
+  }
+}
+
 }  // namespace
 }  // namespace tombolo::bpf

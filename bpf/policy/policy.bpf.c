@@ -105,8 +105,8 @@ static __always_inline int accept(struct __sk_buff* skb, const struct packet* pa
 }
 
 // What the node itself sends always arrives; kept as a flow so that the pod's answers pass.
-static __always_inline int accept_node(struct policy_bucket* bucket, const struct packet* packet,
-                                       const struct meeting* met, const struct found_flow* flow) {
+static __always_inline int accept_node(const struct packet* packet, const struct meeting* met,
+                                       const struct found_flow* flow) {
   _Bool ours = flow->found && flow->birth == met->birth;
   // An answer to what the pod began, or the middle of something: no start of the node's.
   if (ours && !flow->forward && packet->kind != kOpens) return kPassOn;
@@ -116,15 +116,15 @@ static __always_inline int accept_node(struct policy_bucket* bucket, const struc
                            .side = kIngress,
                            .node = kFlowNode,
                            .fresh = 1};
-  keep(bucket, met, &said);
+  keep(met, &said);
   count(kPolicyFlowsFromNode);
   return kPassOn;
 }
 
 // A packet whose flow has no judgement in force.
-static __always_inline int decide(struct __sk_buff* skb, struct policy_bucket* bucket,
-                                  const struct packet* packet, const struct policy_interface* pod,
-                                  const struct meeting* met, struct found_flow* flow) {
+static __always_inline int decide(struct __sk_buff* skb, const struct packet* packet,
+                                  const struct policy_interface* pod, const struct meeting* met,
+                                  struct found_flow* flow) {
   __u64 peer = find_peer(met->side ? packet->destination : packet->source);
   _Bool accepted_once = flow->found && flow->birth == pod->birth;
   // Of the pod that had the address before, of the node, or begun anew from the other end.
@@ -150,14 +150,14 @@ static __always_inline int decide(struct __sk_buff* skb, struct policy_bucket* b
   }
   said.judged = (__u64)met->generation << 32 | verdict;
   if (!(verdict & kPolicyAllow)) {
-    if (accepted_once) keep(bucket, met, &said);
+    if (accepted_once) keep(met, &said);
     count_rule(skb, verdict, !accepted_once);
     return deny(skb, packet, pod, peer, said.side, accepted_once ? kReasonRevoked : kReasonRule,
                 verdict);
   }
   if (accepted_once) count(kPolicyRejudged);
   if (!flow->found && packet->kind == kMiddle) count(kPolicyFlowsPickedUp);
-  keep(bucket, met, &said);
+  keep(met, &said);
   return accept(skb, packet, pod, peer, said.side, verdict, !accepted_once);
 }
 
@@ -167,7 +167,8 @@ static __always_inline int follow_error(struct __sk_buff* skb, const struct pack
                                         const struct policy_globals* state) {
   struct packet inner = {};
   __u32 at = packet->header + 8;
-  enum parsed parsed = packet->is_v6 ? parse_v6(skb, at, &inner) : parse_v4(skb, at, &inner);
+  inner.is_v6 = packet->is_v6;
+  int parsed = parse_ip(skb, &inner, at);
   if (parsed == kIp && !inner.later_piece) {
     // Only eight bytes of its transport header need to be there.
     __u8 start[8] = {};
@@ -183,12 +184,11 @@ static __always_inline int follow_error(struct __sk_buff* skb, const struct pack
     // It went the other way than the error does.
     met->side = !met->side;
     place_of(state, flow_bucket_mask, &inner, &met->place);
-    struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_flows, &met->place.bucket);
-    if (got && bucket) {
-      struct found_flow flow;
+    if (got) {
+      struct found_flow flow = {};
       met->generation = 0; /* only looks */
       met->birth = 0;
-      meet(bucket, met, &flow);
+      meet(met, &flow);
       if (flow.found && flow.birth == pod->birth) {
         if (flow.state & kFlowNode) return kPassOn;
         __u64 peer = find_peer(met->side ? inner.destination : inner.source);
@@ -219,16 +219,14 @@ static __always_inline int judge_packet(struct __sk_buff* skb, const struct pack
   if (packet->kind == kTellsError && !met.from_node)
     return follow_error(skb, packet, pod, &met, state);
   place_of(state, flow_bucket_mask, packet, &met.place);
-  struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_flows, &met.place.bucket);
-  if (!bucket) return kDrop;
-  struct found_flow flow;
-  meet(bucket, &met, &flow);
+  struct found_flow flow = {};
+  meet(&met, &flow);
   if (flow.passed) {
     count_rule(skb, (__u32)flow.judged, 0);
     return kPassOn;
   }
-  if (met.from_node) return accept_node(bucket, packet, &met, &flow);
-  return decide(skb, bucket, packet, pod, &met, &flow);
+  if (met.from_node) return accept_node(packet, &met, &flow);
+  return decide(skb, packet, pod, &met, &flow);
 }
 
 static __always_inline int guard(struct __sk_buff* skb, __u32 side) {
@@ -242,7 +240,7 @@ static __always_inline int guard(struct __sk_buff* skb, __u32 side) {
   struct policy_interface* pod = pod_behind(skb->ifindex);
   if (!pod) return deny(skb, &packet, 0, 0, side, kReasonUnknown, 0);
   _Bool from_pod = side == kEgress;
-  enum parsed parsed = parse(skb, pod, &packet, from_pod);
+  int parsed = parse(skb, pod, &packet);
   if (parsed == kAlways) return kPassOn;
   if (pod->ingress_set == kPolicyClosed && pod->egress_set == kPolicyClosed)
     return deny(skb, &packet, pod, 0, side, kReasonClosed, 0);

@@ -17,7 +17,9 @@ static __always_inline struct policy_globals* globals(void) {
 }
 
 /* The word (bpf/abi.h) of an address. Peer 0 is everybody whom no rule tells apart. */
-static __noinline __u64 find_peer(const __u32* address_be) {
+__noinline __u64 peer_word(const struct ip_address* of) {
+  if (!of) return 0xffff;
+  const __u32* address_be = of->at;
   struct policy_address address;
   address.address_be[0] = address_be[0];
   address.address_be[1] = address_be[1];
@@ -46,6 +48,10 @@ static __noinline __u64 find_peer(const __u32* address_be) {
   return found ? *(volatile __u64*)&found->word : 0;
 }
 
+static __always_inline __u64 find_peer(const __u32* address_be) {
+  return peer_word((const struct ip_address*)address_be);
+}
+
 /* The port's class in the set, or the class of all other protocols. */
 static __always_inline __u32 port_class(__u32 set_id, const struct policy_set* set, __u32 protocol,
                                         __u32 port) {
@@ -70,7 +76,7 @@ static __always_inline __u32 port_class(__u32 set_id, const struct policy_set* s
 
 /* kPolicyAllow and the rule, for the port (host order) that a flow was begun to. What the tables do
  * not have is denied. */
-static __noinline __u32 judge(__u32 set_id, __u32 peer, __u32 protocol, __u32 port) {
+__noinline __u32 judge(__u32 set_id, __u32 peer, __u32 protocol, __u32 port) {
   if (set_id == 0) return kPolicyAllow;
   struct policy_set* set = bpf_map_lookup_elem(&pol_sets, &set_id);
   if (!set) return 0; /* kPolicyClosed, too */
