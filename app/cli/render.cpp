@@ -1,6 +1,8 @@
 // JSON values as YAML and as aligned tables.
 #include "app/cli/render.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "core/yaml.h"
@@ -85,6 +87,7 @@ std::string cell(const json::value* value) {
       text += (text.empty() ? "" : ",") + cell(&element);
     return text.empty() ? std::string(kNothing) : text;
   }
+  if (value->is_double()) return fmt::format("{:.1f}", value->get_double());
   if (!value->is_string()) return to_json(*value);
   std::string text(value->get_string());
   // A row stays a row, whatever a remote cluster's error holds.

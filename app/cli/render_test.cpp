@@ -40,12 +40,16 @@ TEST_CASE("a message becomes a value with every field in the order of the schema
 
 TEST_CASE("tables are aligned and keep one row per line") {
   auto answer = parse_json(R"({
-    "name": "east", "empty": "", "on": true,
+    "name": "east", "empty": "", "on": true, "age": 9.340783443,
     "rows": [{"a": "x", "b": {"c": [1, 2]}, "d": null},
              {"a": "ü-longer", "b": {"c": []}, "d": "two\nlines\u001b[31m"}],
     "notes": ["one", "two"], "none": []})")
                     .value();
-  View view{.facts = {{"Name", "name"}, {"Empty", "empty"}, {"On", "on"}, {"Absent", "x.y"}},
+  View view{.facts = {{"Name", "name"},
+                      {"Empty", "empty"},
+                      {"On", "on"},
+                      {"Age", "age"},
+                      {"Absent", "x.y"}},
             .sections = {{"rows", {{"A", "a"}, {"B", "b.c"}, {"D", "d"}}},
                          {"none", {{"A", "a"}}, "nothing there"},
                          {"absent", {{"A", "a"}}},
@@ -53,6 +57,7 @@ TEST_CASE("tables are aligned and keep one row per line") {
   REQUIRE(to_table(answer, view) ==
           "Name:  east\n"
           "On:    yes\n"
+          "Age:   9.3\n"
           "\n"
           "A         B    D\n"
           "x         1,2  -\n"

@@ -14,6 +14,7 @@ from shell import Failed, run, wait_until
 # The goal of 200 ms is measured by tests/bench/run loss; here the machine may be busy with other tests.
 LIMIT_S, NAMES_AWAY_MS = 5.0, 2000.0
 AWAY = "control_plane_away"
+MEASURED = []  # (case, what went on, noticed, back), filled by the checks and printed by the last one
 
 
 def west_is_cut_off(demo):
@@ -22,6 +23,8 @@ def west_is_cut_off(demo):
     for name in ("names_clean_s", "maps_clean_s", "names_back_s", "maps_back_s"):
         expect(seen[name] < LIMIT_S, f"{name}: {seen}")
     expect(seen["failed_after_return"] == 0 and seen["names_failed"] == 0, f"{seen}")
+    MEASURED.append(("west is cut off", "all in east", f"{max(seen['names_clean_s'], seen['maps_clean_s']):.2f} s",
+                     f"{max(seen['names_back_s'], seen['maps_back_s']):.2f} s"))
     return (f"cut off:  gone from names after {seen['names_clean_s']:.2f} s, from the maps after {seen['maps_clean_s']:.2f} s\n"
             f"restored: back in names after {seen['names_back_s']:.2f} s, in the maps after {seen['maps_back_s']:.2f} s\n"
             f"local:    {seen['local_asked']} requests and questions in east meanwhile, 0 failed")
@@ -84,6 +87,7 @@ def controller_of_west_dies(demo):
     expect(any(outcome == "west" for when, outcome in seen.seen["east_new"] if when > killed_at + noticed_s),
            "west was not served")
     expect(all("west" in outcome for _, outcome in seen.seen["names"]), "names of west went away")
+    MEASURED.append(("west's controller is killed", "all in both clusters", f"{noticed_s:.2f} s", f"{back_s:.2f} s"))
     return (f"noticed after {noticed_s:.2f} s; status: {line}\n{asked} requests from both clusters to both, 0 failed; "
             f"started again: ready after {back_s:.2f} s")
 
@@ -105,6 +109,7 @@ def agents_of_west_die(demo):
     finally:
         dead_s = time.monotonic() - killed_at
         back_s = bring_back(demo)
+    MEASURED.append(("every daemon of west is killed", "connections, old and new", "-", f"{back_s:.2f} s"))
     return (f"no daemon in west for {dead_s:.1f} s: {asked} requests from both clusters to both, 0 failed; "
             f"started again: ready after {back_s:.2f} s")
 
@@ -166,6 +171,7 @@ def everything_restarts_while_west_is_away(demo):
         back_s = time.monotonic() - back_at
     asked = seen.unbroken("kept", "fresh")
     expect(after == before, f"keys before {before}, after {after}")
+    MEASURED.append(("every daemon of east restarts, west away", "all in east but new names", f"{names_s:.2f} s", f"{back_s:.2f} s"))
     return (f"east/n2 started without any store: names after {names_s:.2f} s, new connections work\n"
             f"{BASES} was {' '.join(bases)}\n"
             f"keys of east's store before and after: {', '.join(f'{prefix} {count}' for prefix, count in after.items())}\n"
@@ -182,7 +188,15 @@ def agent_restarts(demo):
         what = "kill -9" if crash else "restart"
         lines.append(f"{what} of east/{node}{' (controller and agent)' if node == 'n1' else ''}: names away for "
                      f"{seen['names_away_ms']:.0f} ms; {seen['asked']} requests on kept and new connections, 0 failed")
-    return "\n".join(lines)
+        MEASURED.append((f"{what} of east/{node}", "connections, old and new", "-", f"{seen['names_away_ms'] / 1000:.2f} s"))
+    return "\n".join([*lines, *measured_table()])
+
+
+def measured_table():
+    """Every case with its times. `noticed`: until names and maps, or the status, say so; without any store: until names."""
+    rows = [("case", "goes on", "noticed", "back"), *MEASURED]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths)).rstrip() for row in rows]
 
 
 CHECKS = [west_is_cut_off, controller_of_west_dies, agents_of_west_die, everything_restarts_while_west_is_away, agent_restarts]

@@ -19,7 +19,11 @@ RemoteState judge(const Evidence& evidence, const JudgeLimits& limits) {
   if (evidence.nodes.asked == 0)
     return evidence.before == RemoteState::kLost ? RemoteState::kLost
                                                  : RemoteState::kControlPlaneAway;
-  return evidence.nodes.answered == 0 ? RemoteState::kLost : RemoteState::kControlPlaneAway;
+  if (evidence.nodes.answered == 0) return RemoteState::kLost;
+  // Links come up one after the other: the first node that answers does not speak for the rest.
+  if (evidence.before == RemoteState::kLost && evidence.nodes_steady < limits.steady)
+    return RemoteState::kLost;
+  return RemoteState::kControlPlaneAway;
 }
 
 std::optional<RemoteState> parse_remote_state(std::string_view text) {

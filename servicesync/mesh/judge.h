@@ -21,6 +21,7 @@ struct Evidence {
   Duration steady{};     // for how long it has answered without a silence
   bool current = false;  // connected, and everything it publishes was read from this connection
   NodeAnswers nodes;
+  Duration nodes_steady{};  // for how long not fewer of them have answered
 };
 
 struct JudgeLimits {
@@ -30,7 +31,7 @@ struct JudgeLimits {
 
 // Lost needs both: a silent store and nodes that were asked and do not answer. A lost cluster whose
 // nodes nobody can ask stays lost; one whose nodes answer again is only without its control plane.
-// A store that comes and goes does not bring a lost cluster back before it has been steady.
+// Who comes and goes, store or nodes, does not bring a lost cluster back before it has been steady.
 RemoteState judge(const Evidence& evidence, const JudgeLimits& limits);
 
 // "ready" and so on, as kept in the store; nothing for what this version does not know.

@@ -110,6 +110,8 @@ class RemoteLink {
   MonotonicTime heard_{};
   MonotonicTime steady_since_{};  // it answers since then without a silence
   WallTime heard_wall_{};
+  NodeAnswers nodes_;            // what the agents said at the last tick
+  MonotonicTime nodes_since_{};  // they have said so, or better, since then
   LinkMetrics measured_;
   RemoteState state_ = RemoteState::kConnecting;
   RemoteState kept_ = RemoteState::kConnecting;  // what the store has

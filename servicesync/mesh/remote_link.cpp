@@ -261,6 +261,9 @@ void RemoteLink::decide() {
   for (const auto& [kind, copy] : copies_)
     evidence.current = evidence.current && copy->mirror.watching();
   if (context_.nodes) evidence.nodes = context_.nodes(name());
+  if (nodes_.answered == 0 || evidence.nodes.answered < nodes_.answered) nodes_since_ = now;
+  nodes_ = evidence.nodes;
+  evidence.nodes_steady = now - nodes_since_;
   RemoteState next = judge(evidence, {options_.silence, options_.steady});
   if (next == state_) return;
   log_.info("{} is {} (it was {})", name(), to_string(next), to_string(state_));
