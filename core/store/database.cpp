@@ -1,7 +1,6 @@
-// SQLite behind Database. The only file that includes SQLite; its exceptions end here.
+// SQLite behind Database; its exceptions end here.
 #include "core/store/database.h"
 
-#include <SQLiteCpp/SQLiteCpp.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/file.h>
@@ -11,10 +10,12 @@
 #include <cerrno>
 #include <random>
 
+#include "core/sqlite/sqlite.h"
+
 namespace tombolo {
 namespace {
 
-constexpr std::int64_t kApplicationId = 0x746d626f;  // "tmbo"
+constexpr int kApplicationId = 0x746d626f;  // "tmbo"
 
 // Migration n brings a file from schema n to n + 1. Never change one that was released.
 constexpr std::array<const char*, 1> kMigrations{
@@ -23,35 +24,7 @@ constexpr std::array<const char*, 1> kMigrations{
     "CREATE TABLE lease (id INTEGER PRIMARY KEY, ttl_s INTEGER NOT NULL) STRICT;"
     "CREATE TABLE number (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 };
-
-Code code_of_sqlite(int code) {
-  switch (code & 0xff) {
-    case SQLITE_FULL:
-      return Code::kResourceExhausted;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      return Code::kUnavailable;
-    case SQLITE_CORRUPT:
-      return Code::kDataLoss;
-    case SQLITE_NOTADB:
-      return Code::kFailedPrecondition;
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-    case SQLITE_AUTH:
-      return Code::kPermissionDenied;
-    default:
-      return Code::kInternal;
-  }
-}
-
-template <class Work>
-auto guarded(const std::string& file, Work work) -> decltype(work()) {
-  try {
-    return work();
-  } catch (const SQLite::Exception& error) {
-    return fail(code_of_sqlite(error.getErrorCode()), "{}: {}", file, error.what());
-  }
-}
+constexpr sqlite::Schema kSchema{kApplicationId, "a store", kMigrations};
 
 std::string blob(const SQLite::Column& column) {
   const void* bytes = column.getBlob();
@@ -87,27 +60,6 @@ class FileLock {
   int descriptor_;
 };
 
-Result<void> migrate(SQLite::Database& database, const std::string& name) {
-  std::int64_t version = database.execAndGet("PRAGMA user_version").getInt64();
-  std::int64_t application = database.execAndGet("PRAGMA application_id").getInt64();
-  std::int64_t objects = database.execAndGet("SELECT count(*) FROM sqlite_schema").getInt64();
-  if (application != kApplicationId && (version != 0 || objects != 0))
-    return fail(Code::kFailedPrecondition, "{} is no store of tombolo", name);
-  auto newest = static_cast<std::int64_t>(kMigrations.size());
-  if (version > newest)
-    return fail(Code::kFailedPrecondition,
-                "{} has schema version {}, this program knows up to {}: start a newer one", name,
-                version, newest);
-  for (; version < newest; ++version) {
-    SQLite::Transaction transaction(database);
-    database.exec(kMigrations[static_cast<std::size_t>(version)]);
-    database.exec(fmt::format("PRAGMA application_id = {}", kApplicationId));
-    database.exec(fmt::format("PRAGMA user_version = {}", version + 1));
-    transaction.commit();
-  }
-  return {};
-}
-
 class SqliteDatabase final : public Database {
  public:
   SqliteDatabase(const std::filesystem::path& file, FileLock lock)
@@ -121,7 +73,7 @@ class SqliteDatabase final : public Database {
 
   Result<void> prepare_reading() {
     if (database_.execAndGet("PRAGMA application_id").getInt64() != kApplicationId)
-      return fail(Code::kFailedPrecondition, "{} is no store of tombolo", name_);
+      return fail(Code::kFailedPrecondition, "{} is a database, but not of a store", name_);
     prepare_reads();
     // One moment for all reads; it begins with the first.
     database_.exec("BEGIN");
@@ -145,7 +97,7 @@ class SqliteDatabase final : public Database {
     database_.exec("PRAGMA journal_size_limit = 67108864");
     database_.exec("PRAGMA cache_size = -65536");
     database_.exec("PRAGMA mmap_size = 1073741824");
-    TRY_OK(migrate(database_, name_));
+    TRY_OK(sqlite::migrate(database_, name_, kSchema));
     prepare_reads();
     append_.emplace(database_, "INSERT INTO log VALUES (?,?,?,?,?,?)");
     erase_.emplace(database_, "DELETE FROM log WHERE id = ?");
@@ -160,14 +112,14 @@ class SqliteDatabase final : public Database {
   void rollback() override {
     // A failed COMMIT may have rolled back already.
     if (sqlite3_get_autocommit(database_.getHandle()) == 0)
-      (void)guarded(name_, [&]() -> Result<void> {
+      (void)sqlite::guarded(name_, [&]() -> Result<void> {
         database_.exec("ROLLBACK");
         return {};
       });
   }
 
   Result<void> append(const LogRow& row) override {
-    return guarded(name_, [&]() -> Result<void> {
+    return sqlite::guarded(name_, [&]() -> Result<void> {
       append_->reset();
       append_->bind(1, row.id);
       bind_blob(*append_, 2, row.key);
@@ -181,7 +133,7 @@ class SqliteDatabase final : public Database {
   }
 
   Result<void> erase(const std::vector<std::int64_t>& ids) override {
-    return guarded(name_, [&]() -> Result<void> {
+    return sqlite::guarded(name_, [&]() -> Result<void> {
       for (std::int64_t id : ids) {
         erase_->reset();
         erase_->bind(1, id);
@@ -192,7 +144,7 @@ class SqliteDatabase final : public Database {
   }
 
   Result<std::string> value(std::int64_t id) override {
-    return guarded(name_, [&]() -> Result<std::string> {
+    return sqlite::guarded(name_, [&]() -> Result<std::string> {
       value_->reset();
       value_->bind(1, id);
       if (!value_->executeStep()) return fail(Code::kDataLoss, "{}: no row {}", name_, id);
@@ -203,7 +155,7 @@ class SqliteDatabase final : public Database {
   }
 
   Result<LogRow> row(std::int64_t id) override {
-    return guarded(name_, [&]() -> Result<LogRow> {
+    return sqlite::guarded(name_, [&]() -> Result<LogRow> {
       row_->reset();
       row_->bind(1, id);
       if (!row_->executeStep()) return fail(Code::kDataLoss, "{}: no row {}", name_, id);
@@ -215,7 +167,7 @@ class SqliteDatabase final : public Database {
 
   Result<std::vector<LogRow>> rows_from(std::int64_t first, std::size_t rows,
                                         std::size_t bytes) override {
-    return guarded(name_, [&]() -> Result<std::vector<LogRow>> {
+    return sqlite::guarded(name_, [&]() -> Result<std::vector<LogRow>> {
       std::vector<LogRow> found;
       std::size_t read = 0;
       rows_->reset();
@@ -231,7 +183,7 @@ class SqliteDatabase final : public Database {
   }
 
   Result<void> scan(const std::function<void(const LogRow&, std::int64_t)>& visit) override {
-    return guarded(name_, [&]() -> Result<void> {
+    return sqlite::guarded(name_, [&]() -> Result<void> {
       SQLite::Statement all(
           database_,
           "SELECT id, key, length(value), create_revision, version, lease FROM log ORDER BY id");
@@ -246,7 +198,7 @@ class SqliteDatabase final : public Database {
   }
 
   Result<void> put_lease(const LeaseRow& lease) override {
-    return guarded(name_, [&]() -> Result<void> {
+    return sqlite::guarded(name_, [&]() -> Result<void> {
       SQLite::Statement put(database_, "INSERT OR REPLACE INTO lease VALUES (?, ?)");
       put.bind(1, lease.id);
       put.bind(2, lease.ttl_s);
@@ -256,7 +208,7 @@ class SqliteDatabase final : public Database {
   }
 
   Result<void> erase_lease(std::int64_t id) override {
-    return guarded(name_, [&]() -> Result<void> {
+    return sqlite::guarded(name_, [&]() -> Result<void> {
       SQLite::Statement erase(database_, "DELETE FROM lease WHERE id = ?");
       erase.bind(1, id);
       erase.exec();
@@ -265,7 +217,7 @@ class SqliteDatabase final : public Database {
   }
 
   Result<std::vector<LeaseRow>> leases() override {
-    return guarded(name_, [&]() -> Result<std::vector<LeaseRow>> {
+    return sqlite::guarded(name_, [&]() -> Result<std::vector<LeaseRow>> {
       std::vector<LeaseRow> found;
       SQLite::Statement all(database_, "SELECT id, ttl_s FROM lease ORDER BY id");
       while (all.executeStep())
@@ -275,7 +227,7 @@ class SqliteDatabase final : public Database {
   }
 
   Result<std::optional<std::int64_t>> number(std::string_view name) override {
-    return guarded(name_, [&]() -> Result<std::optional<std::int64_t>> {
+    return sqlite::guarded(name_, [&]() -> Result<std::optional<std::int64_t>> {
       number_->reset();
       number_->bind(1, std::string(name));
       std::optional<std::int64_t> found;
@@ -286,7 +238,7 @@ class SqliteDatabase final : public Database {
   }
 
   Result<void> set_number(std::string_view name, std::int64_t value) override {
-    return guarded(name_, [&]() -> Result<void> {
+    return sqlite::guarded(name_, [&]() -> Result<void> {
       set_number_->reset();
       set_number_->bind(1, std::string(name));
       set_number_->bind(2, value);
@@ -301,7 +253,7 @@ class SqliteDatabase final : public Database {
   }
 
   Result<void> vacuum() override {
-    return guarded(name_, [&]() -> Result<void> {
+    return sqlite::guarded(name_, [&]() -> Result<void> {
       database_.exec("VACUUM");
       database_.exec("PRAGMA wal_checkpoint(TRUNCATE)");
       return {};
@@ -315,14 +267,14 @@ class SqliteDatabase final : public Database {
             from.getColumn(4).getInt64(), from.getColumn(5).getInt64()};
   }
   Result<void> execute(SQLite::Statement& statement) {
-    return guarded(name_, [&]() -> Result<void> {
+    return sqlite::guarded(name_, [&]() -> Result<void> {
       statement.reset();
       statement.exec();
       return {};
     });
   }
   std::int64_t pages(SQLite::Statement& pragma) {
-    auto answer = guarded(name_, [&]() -> Result<std::int64_t> {
+    auto answer = sqlite::guarded(name_, [&]() -> Result<std::int64_t> {
       pragma.reset();
       pragma.executeStep();
       std::int64_t count = pragma.getColumn(0).getInt64();
@@ -348,7 +300,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
   int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (descriptor < 0) return fail_errno(errno, "open {}", file.string());
   ::close(descriptor);
-  return guarded(file.string(), [&]() -> Result<std::unique_ptr<Database>> {
+  return sqlite::guarded(file.string(), [&]() -> Result<std::unique_ptr<Database>> {
     auto database = std::make_unique<SqliteDatabase>(file, std::move(lock));
     TRY_OK(database->prepare());
     return database;
@@ -356,7 +308,7 @@ Result<std::unique_ptr<Database>> Database::open(const std::filesystem::path& fi
 }
 
 Result<std::unique_ptr<Database>> Database::open_for_reading(const std::filesystem::path& file) {
-  return guarded(file.string(), [&]() -> Result<std::unique_ptr<Database>> {
+  return sqlite::guarded(file.string(), [&]() -> Result<std::unique_ptr<Database>> {
     auto database = std::make_unique<SqliteDatabase>(file);
     TRY_OK(database->prepare_reading());
     return database;

@@ -313,12 +313,12 @@ TEST_CASE("engine: files of others, of the future, and in use are refused with a
         .exec("CREATE TABLE theirs (a)");
     auto opened = Engine::open(world.options, world.clock, Logger());
     REQUIRE(opened.error().code == Code::kFailedPrecondition);
-    REQUIRE(opened.error().what.ends_with("store.db is no store of tombolo"));
+    REQUIRE(opened.error().what.ends_with("store.db is a database, but not of a store"));
   }
   SECTION("no database at all") {
     std::ofstream(world.options.file) << std::string(5000, 'x');
     auto opened = Engine::open(world.options, world.clock, Logger());
-    REQUIRE(opened.error().code == Code::kFailedPrecondition);
+    REQUIRE(opened.error().code == Code::kDataLoss);
     REQUIRE(opened.error().what.contains("file is not a database"));
   }
   SECTION("a newer schema") {
@@ -328,7 +328,7 @@ TEST_CASE("engine: files of others, of the future, and in use are refused with a
         .exec("PRAGMA user_version = 99");
     auto opened = Engine::open(world.options, world.clock, Logger());
     REQUIRE(opened.error().code == Code::kFailedPrecondition);
-    REQUIRE(opened.error().what.contains("has schema version 99, this program knows up to 1"));
+    REQUIRE(opened.error().what.contains("has schema 99; this program knows up to 1"));
   }
   SECTION("in use") {
     world.open();

@@ -2,42 +2,25 @@
 // thread). SQLiteCpp's exceptions end here.
 #include "core/store/last_known.h"
 
-#include <SQLiteCpp/SQLiteCpp.h>
-#include <sqlite3.h>
-
 #include <array>
 #include <filesystem>
 #include <optional>
 #include <set>
 
 #include "core/metrics.h"
+#include "core/sqlite/sqlite.h"
 #include "core/worker.h"
 
 namespace tombolo {
 namespace {
 
-constexpr int kApplicationId = 0x746f6d6c;  // "toml": a file of ours
-
 // Step n brings a file from schema n to n + 1. Never change one that was released.
-constexpr std::array kMigrations{
+constexpr std::array<const char*, 1> kMigrations{
     R"(CREATE TABLE known(key BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
        CREATE TABLE listed(prefix BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;)",
 };
-constexpr int kSchemaVersion = static_cast<int>(kMigrations.size());
-
-template <class Work>
-auto guarded(std::string_view file, Work work) -> decltype(work()) {
-  try {
-    return work();
-  } catch (const SQLite::Exception& error) {
-    int kind = error.getErrorCode() & 0xff;
-    Code code = kind == SQLITE_BUSY || kind == SQLITE_LOCKED      ? Code::kUnavailable
-                : kind == SQLITE_FULL                             ? Code::kResourceExhausted
-                : kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB ? Code::kDataLoss
-                                                                  : Code::kInternal;
-    return fail(code, "{}: {}", file, error.what());
-  }
-}
+// "toml" in the file's header.
+constexpr sqlite::Schema kSchema{0x746f6d6c, "what was last known", kMigrations};
 
 // What is to be written, in one transaction per call of write().
 struct Batch {
@@ -53,12 +36,12 @@ class File {
         database_(options.file, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0) {}
 
   Result<void> prepare(std::int64_t max_bytes) {
-    return guarded(path_, [&]() -> Result<void> {
+    return sqlite::guarded(path_, [&]() -> Result<void> {
       database_.exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;");
       database_.exec("PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;");
       // Takes the lock now and holds it: a second agent on the same file fails here.
       database_.exec("BEGIN EXCLUSIVE; COMMIT;");
-      TRY_OK(migrate());
+      TRY_OK(sqlite::migrate(database_, path_, kSchema));
       auto page = database_.execAndGet("PRAGMA page_size").getInt64();
       database_.execAndGet(fmt::format("PRAGMA max_page_count={}", max_bytes / page));
       put_.emplace(database_,
@@ -72,7 +55,7 @@ class File {
 
   // Also walks the whole tree, so that damage shows now and not when it matters.
   Result<void> read(std::map<std::string, std::string>& kvs, std::vector<std::string>& listed) {
-    return guarded(path_, [&]() -> Result<void> {
+    return sqlite::guarded(path_, [&]() -> Result<void> {
       std::string said = database_.execAndGet("PRAGMA quick_check(1)").getString();
       if (said != "ok") return fail(Code::kDataLoss, "{}: {}", path_, said);
       SQLite::Statement rows(database_, "SELECT key, value FROM known ORDER BY key");
@@ -85,7 +68,7 @@ class File {
   }
 
   Result<void> write(const Batch& batch) {
-    return guarded(path_, [&]() -> Result<void> {
+    return sqlite::guarded(path_, [&]() -> Result<void> {
       SQLite::Transaction transaction(database_);
       if (batch.doubt) database_.exec("DELETE FROM listed");
       for (const auto& [key, value] : batch.changes) {
@@ -110,27 +93,6 @@ class File {
  private:
   static void bind(SQLite::Statement& statement, int index, const std::string& bytes) {
     statement.bind(index, bytes.data(), static_cast<int>(bytes.size()));
-  }
-
-  Result<void> migrate() {
-    int version = database_.execAndGet("PRAGMA user_version").getInt();
-    int application = database_.execAndGet("PRAGMA application_id").getInt();
-    int tables = database_.execAndGet("SELECT count(*) FROM sqlite_master").getInt();
-    if (application != kApplicationId && (application != 0 || tables != 0))
-      return fail(Code::kFailedPrecondition, "{} is a database, but not of what was last known",
-                  path_);
-    if (version > kSchemaVersion)
-      return fail(Code::kFailedPrecondition,
-                  "{} has schema {}; this program knows up to {}: a newer tombolod wrote it", path_,
-                  version, kSchemaVersion);
-    for (; version < kSchemaVersion; ++version) {
-      SQLite::Transaction transaction(database_);
-      database_.exec(kMigrations.at(static_cast<std::size_t>(version)));
-      database_.exec(fmt::format("PRAGMA application_id={}; PRAGMA user_version={}", kApplicationId,
-                                 version + 1));
-      transaction.commit();
-    }
-    return {};
   }
 
   std::string path_;
@@ -227,7 +189,7 @@ class SqliteLastKnown final : public LastKnownFile {
 
  private:
   Result<void> open_file() {
-    auto opened = guarded(options_.file, [&]() -> Result<std::unique_ptr<File>> {
+    auto opened = sqlite::guarded(options_.file, [&]() -> Result<std::unique_ptr<File>> {
       return std::make_unique<File>(options_);
     });
     if (!opened) return std::unexpected(opened.error());

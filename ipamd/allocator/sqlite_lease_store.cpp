@@ -3,22 +3,18 @@
 //
 // Rows are keyed by the sequence number, so that a new lease is appended to the tree's right edge:
 // a batch of n leases dirties n/40 pages, not n.
-#include <SQLiteCpp/SQLiteCpp.h>
-#include <sqlite3.h>
-
 #include <boost/algorithm/string/classification.hpp>
 #include <boost/algorithm/string/split.hpp>
 #include <functional>
 
+#include "core/sqlite/sqlite.h"
 #include "ipamd/allocator/lease_store.h"
 
 namespace tombolo {
 namespace {
 
-constexpr int kApplicationId = 0x746f6d31;  // "tom1" in the file header: a lease file of ours
-
 // Step n brings a file from schema n to n + 1. Never change one that was released.
-constexpr std::array kMigrations{
+constexpr std::array<const char*, 1> kMigrations{
     R"(CREATE TABLE leases(
          sequence INTEGER PRIMARY KEY, state INTEGER NOT NULL, network TEXT NOT NULL,
          pool TEXT NOT NULL, reserved_unix_ms INTEGER NOT NULL, container_id TEXT NOT NULL,
@@ -34,21 +30,8 @@ constexpr std::array kMigrations{
        CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
        INSERT INTO counters VALUES('last_sequence', 0);)",
 };
-constexpr int kSchemaVersion = static_cast<int>(kMigrations.size());
-
-template <class Work>
-auto guarded(std::string_view doing, Work work) -> decltype(work()) {
-  try {
-    return work();
-  } catch (const SQLite::Exception& error) {
-    int kind = error.getErrorCode() & 0xff;
-    Code code = kind == SQLITE_BUSY || kind == SQLITE_LOCKED      ? Code::kUnavailable
-                : kind == SQLITE_FULL                             ? Code::kResourceExhausted
-                : kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB ? Code::kDataLoss
-                                                                  : Code::kInternal;
-    return fail(code, "lease store: {}: {}", doing, error.what());
-  }
-}
+// "tom1" in the file's header.
+constexpr sqlite::Schema kSchema{0x746f6d31, "leases", kMigrations};
 
 std::string join_ips(const std::vector<Ip>& ips) {
   std::string text;
@@ -73,12 +56,12 @@ class SqliteLeaseStore final : public LeaseStore {
       : path_(path), database_(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0) {}
 
   Result<void> prepare() {
-    return guarded("open " + path_, [&]() -> Result<void> {
+    return sqlite::guarded("lease store: open " + path_, [&]() -> Result<void> {
       database_.exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;");
       database_.exec("PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;");
       // Takes the lock now and holds it: a second agent on the same file fails here.
       database_.exec("BEGIN EXCLUSIVE; COMMIT;");
-      TRY_OK(migrate());
+      TRY_OK(sqlite::migrate(database_, path_, kSchema));
       put_ = statement("INSERT OR REPLACE INTO leases VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
       attached_ = statement("UPDATE leases SET state=? WHERE sequence=?");
       erase_ = statement("DELETE FROM leases WHERE sequence=?");
@@ -91,7 +74,7 @@ class SqliteLeaseStore final : public LeaseStore {
   }
 
   Result<StoredLeases> load() override {
-    return guarded("load " + path_, [&]() -> Result<StoredLeases> {
+    return sqlite::guarded("lease store: load " + path_, [&]() -> Result<StoredLeases> {
       StoredLeases stored;
       SQLite::Statement counters(database_,
                                  "SELECT value FROM counters WHERE name='last_sequence'");
@@ -120,7 +103,7 @@ class SqliteLeaseStore final : public LeaseStore {
   }
 
   Result<void> commit(const std::vector<LeaseChange>& changes) override {
-    return guarded("commit", [&]() -> Result<void> {
+    return sqlite::guarded("lease store: commit", [&]() -> Result<void> {
       SQLite::Transaction transaction(database_);
       std::uint64_t last_sequence = 0;
       for (const auto& change : changes) {
@@ -146,26 +129,6 @@ class SqliteLeaseStore final : public LeaseStore {
     (statement.bind(++index, values), ...);
     statement.exec();
     statement.reset();
-  }
-
-  Result<void> migrate() {
-    int version = database_.execAndGet("PRAGMA user_version").getInt();
-    int application = database_.execAndGet("PRAGMA application_id").getInt();
-    int tables = database_.execAndGet("SELECT count(*) FROM sqlite_master").getInt();
-    if (application != kApplicationId && (application != 0 || tables != 0))
-      return fail(Code::kFailedPrecondition, "{} is a database, but not of leases", path_);
-    if (version > kSchemaVersion)
-      return fail(Code::kFailedPrecondition,
-                  "{} has schema {}; this program knows up to {}: a newer tombolod wrote it", path_,
-                  version, kSchemaVersion);
-    for (; version < kSchemaVersion; ++version) {
-      SQLite::Transaction transaction(database_);
-      database_.exec(kMigrations.at(static_cast<std::size_t>(version)));
-      database_.exec(fmt::format("PRAGMA application_id={}; PRAGMA user_version={}", kApplicationId,
-                                 version + 1));
-      transaction.commit();
-    }
-    return {};
   }
 
   static Result<Lease> read_lease(SQLite::Statement& row) {
@@ -227,7 +190,7 @@ std::string_view to_string(LeaseState state) {
 }
 
 Result<std::unique_ptr<LeaseStore>> open_sqlite_lease_store(const std::string& path) {
-  return guarded("open " + path, [&]() -> Result<std::unique_ptr<LeaseStore>> {
+  return sqlite::guarded("lease store: open " + path, [&]() -> Result<std::unique_ptr<LeaseStore>> {
     auto store = std::make_unique<SqliteLeaseStore>(path);
     TRY_OK(store->prepare());
     return store;
