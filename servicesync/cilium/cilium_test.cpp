@@ -160,6 +160,8 @@ TEST_CASE("malformed records are refused with their key") {
       {"number", RecordKind::kIdentities, "0135783", "k8s:a=b;", "'0135783' is not a number"},
       {"labels", RecordKind::kIdentities, "135783", "k8s:a=b", "'k8s:a=b' is not ended by ';'"},
       {"no source", RecordKind::kIdentities, "135783", "a=b;", "'a=b' is not SOURCE:KEY=VALUE"},
+      {"two sources", RecordKind::kIdentities, "135783", "k8s:a:b=c;",
+       "'a:b' is no key of a Kubernetes label"},
       {"label twice", RecordKind::kIdentities, "135783", "k8s:a=b;k8s:a=c;", "'a' stands twice"},
       {"no labels", RecordKind::kIdentities, "135783", "", "no labels"},
       {"cluster label", RecordKind::kIdentities, "135783", "k8s:io.cilium.k8s.policy.cluster=c1;",

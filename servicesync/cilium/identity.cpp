@@ -61,7 +61,13 @@ Result<StringMap> decode_labels(std::string_view key, std::string_view value) {
       return fail(Code::kInvalidArgument, "{}: '{}' is not SOURCE:KEY=VALUE", key,
                   pair.substr(0, 80));
     std::string_view name = pair.substr(0, equals);
-    if (name.starts_with(kSource)) name.remove_prefix(kSource.size());
+    if (name.starts_with(kSource)) {
+      name.remove_prefix(kSource.size());
+      // It would pass for a label of another source; Kubernetes has none such.
+      if (name.find(':') != std::string_view::npos)
+        return fail(Code::kInvalidArgument, "{}: '{}' is no key of a Kubernetes label", key,
+                    name.substr(0, 80));
+    }
     if (!labels.emplace(name, pair.substr(equals + 1)).second)
       return fail(Code::kInvalidArgument, "{}: '{}' stands twice", key, name.substr(0, 80));
   }
