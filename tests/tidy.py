@@ -3,7 +3,8 @@
 #   tests/tidy.py               checks; prints FILE:LINE: RULE: WHAT and exits 1 when something is wrong
 #   tests/tidy.py --self-test   proves for each rule that it catches what it should, and passes what it should
 # Rules: include direction, lengths of files and functions, the comment that a file begins with, calls that break
-# virtual time or the ownership of threads and memory, and words that have no place in the project.
+# virtual time or the ownership of threads and memory, words that have no place in the project, and a fuzzer with a
+# saved corpus for every parser.
 import os
 import re
 import signal
@@ -219,6 +220,54 @@ def check_words(path, lines):
                 yield number, "words", f"\"{match.group(0)}\": {why}"
 
 
+# ---- parsers and their fuzzers ----------------------------------------------------------------------------------------
+
+# A parser is what a header declares as parse…, decode… or TYPE::parse of a text, bytes, a record or a YAML document.
+PARSER = re.compile(
+    r"^ *(static +)?(?:\[\[nodiscard\]\] *)?((?:Result|Answer|std::optional)<[^;(]*>)\s+((?:parse|decode)\w*)"
+    r"\(([^;{]*)\)(?: const)?;", re.MULTILINE)
+FROM_OUTSIDE = re.compile(r"\bstd::string_view\b|\bstd::span<const|\bKeyValue\b|\bYamlDocument\b")
+FUZZER = re.compile(r"_fuzz(er)?\.cpp$")
+FUZZER_TARGET = re.compile(r"^\s*tombolo_fuzzer\(\s*(\w+)", re.MULTILINE)
+
+# Parsers that need no fuzzer of their own, each with the reason.
+FUZZED_THROUGH = {
+    "app/daemon/plan_keeper.h: decode_plan": "parse_json, then plan_from_json: core_text_fuzz, ipamd_plan_fuzzer",
+    "app/daemon/fleet_members.h: decode": "this controller's own words of a grant, which app_grant_fuzzer reads",
+}
+
+
+def parsers(text):
+    """(line, name) of what a header's text declares."""
+    for match in PARSER.finditer(text):
+        static, result, name, parameters = match.groups()
+        if FROM_OUTSIDE.search(parameters):
+            if static and name == "parse":
+                name = re.sub(r"^[\w:]+<(.*)>$", r"\1", result) + "::parse"
+            yield text.count("\n", 0, match.start()) + 1, name
+
+
+def check_fuzzers(files):
+    """`files`: path -> text of every tracked file; the texts of corpora are not needed."""
+    fuzzers = "\n".join(text for path, text in sorted(files.items()) if FUZZER.search(path))
+    for path, text in sorted(files.items()):
+        if path.endswith(".h") and os.path.basename(path) != "internal.h" and not is_test(path):
+            for number, name in parsers(text):
+                if f"{path}: {name}" not in FUZZED_THROUGH and not re.search(rf"\b{name}\b", fuzzers):
+                    yield path, number, "fuzzers", f"no fuzzer calls {name}"
+    corpora = {path.split("/")[2] for path in files if path.startswith("tests/corpus/") and path.count("/") == 3}
+    targets = set()
+    for path, text in sorted(files.items()):
+        if os.path.basename(path) == "CMakeLists.txt":
+            for match in FUZZER_TARGET.finditer(text):
+                targets.add(match.group(1))
+                if match.group(1) not in corpora:
+                    yield (path, text.count("\n", 0, match.start(1)) + 1, "fuzzers",
+                           f"tests/corpus/{match.group(1)} has no saved input")
+    for name in sorted(corpora - targets):
+        yield f"tests/corpus/{name}", 1, "fuzzers", "no CMakeLists.txt has a fuzzer of this name"
+
+
 # ---- all of it -------------------------------------------------------------------------------------------------------
 
 TEXT = (".cpp", ".h", ".c", ".proto", ".py", ".sh", ".cmake", ".txt", ".md", ".yaml", ".yml", ".json", ".sql", "")
@@ -238,25 +287,30 @@ def check(path, text):
 
 
 def tracked():
+    """Path -> text of every file that git tracks; that of corpora and of what is no text is empty."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = {}
     for path in listed.split("\0"):
         full = os.path.join(ROOT, path)
-        if path and os.path.isfile(full) and not os.path.islink(full) and os.path.splitext(path)[1] in TEXT:
-            yield path, full
+        if not path or not os.path.isfile(full) or os.path.islink(full):
+            continue
+        files[path] = ""
+        if os.path.splitext(path)[1] in TEXT and not path.startswith(("tests/corpus/", "tests/data/")):
+            try:
+                with open(full, encoding="utf-8") as file:
+                    files[path] = file.read()
+            except UnicodeDecodeError:
+                pass
+    return files
 
 
 def run():
-    found = 0
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    for path, full in tracked():
-        try:
-            with open(full, encoding="utf-8") as file:
-                text = file.read()
-        except UnicodeDecodeError:
-            continue
-        for number, rule, what in check(path, text):
-            print(f"{path}:{number}: {rule}: {what}")
-            found += 1
+    files = tracked()
+    found = [(path, *complaint) for path, text in files.items() for complaint in check(path, text)]
+    found.extend(check_fuzzers(files))
+    for path, number, rule, what in found:
+        print(f"{path}:{number}: {rule}: {what}")
     return 1 if found else 0
 
 
@@ -310,9 +364,27 @@ CASES = (
     ("a registry", "docs/a.md", "from https://py" + "pi.org/simple\n", "words", 1),
 )
 
+DECLARED = "// A.\n  static Result<Ip> parse(std::string_view text);\n"
+TARGET = "tombolo_fuzzer(a_fuzz SOURCES a_fuzz.cpp)\n"
+FUZZER_CASES = (
+    # (what is shown, files, the places that must be complained of)
+    ("a parser with its fuzzer", {"core/a.h": DECLARED, "core/a_fuzz.cpp": "Ip::parse(text)", "core/CMakeLists.txt": TARGET,
+                                  "tests/corpus/a_fuzz/seed": ""}, []),
+    ("a fuzzer of another", {"core/a.h": DECLARED, "core/a_fuzz.cpp": "Prefix::parse(text)"}, [("core/a.h", 2)]),
+    ("a record", {"core/a.h": "Result<A> decode_a(\n    const KeyValue& kv);\n"}, [("core/a.h", 1)]),
+    ("a part of a document", {"core/a.h": "Result<A> decode_a(const Cursor& at);\n"}, []),
+    ("no corpus", {"core/CMakeLists.txt": "# All.\n" + TARGET}, [("core/CMakeLists.txt", 2)]),
+    ("a corpus that nobody reads", {"tests/corpus/a_fuzz/seed": ""}, [("tests/corpus/a_fuzz", 1)]),
+)
+
 
 def self_test():
     failed = 0
+    for name, files, wanted in FUZZER_CASES:
+        found = [(path, number) for path, number, *_ in check_fuzzers(files)]
+        if found != wanted:
+            print(f"{name}: found {found}, wanted {wanted}")
+            failed += 1
     for name, path, text, rule, line in CASES:
         found = [(number, which) for number, which, _ in check(path, text)]
         wanted = [] if rule is None else [(line, rule)]
@@ -324,7 +396,7 @@ def self_test():
     for rule in sorted(rules - caught):
         print(f"no case shows that the rule \"{rule}\" catches anything")
         failed += 1
-    print(f"{len(CASES)} cases, {failed} failed")
+    print(f"{len(CASES) + len(FUZZER_CASES)} cases, {failed} failed")
     return 1 if failed else 0
 
 

@@ -30,7 +30,7 @@ void round_trip(const Row& sample, std::string_view value, Key key, Decode decod
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   std::string_view value(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 4) {
+  switch (data[0] % 5) {
     case 0: {
       Policy policy;
       policy.name_space = "stars";
@@ -53,6 +53,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       round_trip(attachment, value, records::attachment_key, records::decode_attachment);
       break;
     }
+    case 4:
+      round_trip(NodeReach{"n1", "west", 1, 1}, value, records::reach_key, records::decode_reach);
+      break;
     default: {
       NodeBlock block{"n1", Prefix::parse("10.1.4.0/24").value()};
       round_trip(block, value, records::node_block_key, records::decode_node_block);
