@@ -80,7 +80,7 @@ class Table {
   // Tells a reader what changed since it last asked. It starts with every row that is there.
   class Tracker {
    public:
-    ~Tracker() { table_->trackers_.erase(this); }
+    ~Tracker() { std::erase(table_->trackers_, this); }
     Tracker(const Tracker&) = delete;
     Tracker& operator=(const Tracker&) = delete;
     bool pending() const { return !changed_.empty() || sync_pending_; }
@@ -107,7 +107,7 @@ class Table {
     std::unique_ptr<Tracker> tracker(new Tracker(this, std::move(wake)));
     for (const auto& [key, versioned] : rows_) tracker->changed_.insert(key);
     tracker->sync_pending_ = synced_;
-    trackers_.insert(tracker.get());
+    trackers_.push_back(tracker.get());
     return tracker;
   }
 
@@ -164,7 +164,7 @@ class Table {
   Rows rows_;
   std::uint64_t revision_ = 0;
   bool synced_ = false;
-  std::set<Tracker*> trackers_;
+  std::vector<Tracker*> trackers_;  // in the order of track(): wake-ups are repeatable
 };
 
 }  // namespace tombolo

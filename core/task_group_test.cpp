@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "core/clock.h"
+#include "core/store/drive.h"
 #include "core/worker.h"
 
 namespace tombolo {
@@ -128,6 +129,20 @@ TEST_CASE("the worker runs a job on its own thread and resumes the caller on the
   REQUIRE(sum == 6);
   REQUIRE(ran_on != std::this_thread::get_id());
   REQUIRE(resumed_on == std::this_thread::get_id());
+}
+
+TEST_CASE("a worker without a thread runs its jobs where it was told to") {
+  Drive drive;
+  Worker worker(drive.executor());
+  std::vector<int> order;
+  worker.post([&order] { order.push_back(1); });
+  auto job = [&order]() -> Result<int> {
+    order.push_back(2);
+    return 7;
+  };
+  REQUIRE(order.empty());
+  REQUIRE(drive.run(worker.run(std::move(job))).value() == 7);
+  REQUIRE(order == std::vector{1, 2});
 }
 
 TEST_CASE("the worker runs what is posted in order and before it goes") {

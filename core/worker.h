@@ -20,9 +20,16 @@ namespace asio = boost::asio;
 
 class Worker {
  public:
-  Worker() : pool_(1) {}
-  // Finishes the jobs that were asked for.
-  ~Worker() { pool_.join(); }
+  Worker() : pool_(std::in_place, 1), jobs_(pool_->get_executor()) {}
+  // Jobs run where `jobs` runs what is posted to it, which has to be one after the other: the
+  // queue of a simulation, for one, which outlives the worker.
+  explicit Worker(asio::any_io_executor jobs) : jobs_(std::move(jobs)) {}
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  // Finishes the jobs that were asked for, when the thread is its own.
+  ~Worker() {
+    if (pool_) pool_->join();
+  }
 
   // Runs `job` (no arguments, returns Result<T>) on the worker and resumes the caller on its own
   // executor. `job` holds what it needs by value: the caller may be cancelled, but a job that was
@@ -33,7 +40,7 @@ class Worker {
     auto slot = std::make_shared<std::optional<Value>>();
     auto initiate = [this, slot, held = std::move(job)](auto handler) mutable {
       auto executor = asio::get_associated_executor(handler);
-      asio::post(pool_,
+      asio::post(jobs_,
                  [slot, held = std::move(held), executor, handler = std::move(handler)]() mutable {
                    slot->emplace(held());
                    asio::post(executor, std::move(handler));
@@ -48,11 +55,12 @@ class Worker {
   // thread.
   template <class Job>
   void post(Job job) {
-    asio::post(pool_, std::move(job));
+    asio::post(jobs_, std::move(job));
   }
 
  private:
-  asio::thread_pool pool_;
+  std::optional<asio::thread_pool> pool_;
+  asio::any_io_executor jobs_;
 };
 
 }  // namespace tombolo

@@ -292,6 +292,26 @@ void MemoryStore::restore_as(std::uint64_t cluster_id) {
   changed_.notify_all();
 }
 
+MemoryStore::Backup MemoryStore::backup() const {
+  Backup backup{revision_, {}};
+  for (const auto& [key, versions] : versions_)
+    if (const KeyValue* kv = at(versions, revision_)) backup.kvs.push_back(*kv);
+  return backup;
+}
+
+void MemoryStore::restore(const Backup& backup, std::uint64_t cluster_id) {
+  versions_.clear();
+  log_.clear();
+  leases_.clear();
+  revision_ = backup.revision;
+  compacted_ = backup.revision;
+  for (const KeyValue& kv : backup.kvs) {
+    versions_[kv.key].push_back({kv, false});
+    if (kv.lease != 0) leases_[kv.lease].insert(kv.key);
+  }
+  restore_as(cluster_id);
+}
+
 Result<void> MemoryKv::admit() {
   ++requests_;
   if (!connected_) return fail(Code::kUnavailable, "the connection was cut");

@@ -32,6 +32,14 @@ class MemoryStore {
   Result<void> compact(std::int64_t revision);
   // The store is put back from a backup: the same data, another cluster id. Watches end.
   void restore_as(std::uint64_t cluster_id);
+  // What a backup holds: the data of now, without its history.
+  struct Backup {
+    std::int64_t revision = 1;
+    std::vector<KeyValue> kvs;
+  };
+  Backup backup() const;
+  // As restore_as, with the data of an older backup. Leases that hold keys come back with them.
+  void restore(const Backup& backup, std::uint64_t cluster_id);
   std::uint64_t cluster_id() const { return cluster_id_; }
   std::int64_t revision() const { return revision_; }
   std::int64_t compacted() const { return compacted_; }

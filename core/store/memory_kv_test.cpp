@@ -55,6 +55,28 @@ TEST_CASE("compaction forgets what was superseded and nothing else") {
   REQUIRE(drive.run(kv.get("a"))->value().version == 2);
 }
 
+TEST_CASE("a backup puts back the data of its time, with leases that hold keys") {
+  Drive drive;
+  MemoryStore store(drive.executor(), 1);
+  MemoryKv kv(store);
+  std::int64_t lease = drive.run(kv.lease_grant(std::chrono::seconds(5))).value();
+  REQUIRE(drive.run(kv.put({"leased", "1", lease})));
+  REQUIRE(drive.run(kv.put({"kept", "old", 0})));
+  MemoryStore::Backup backup = store.backup();
+  REQUIRE(drive.run(kv.put({"kept", "new", 0})));
+  REQUIRE(drive.run(kv.put({"later", "1", 0})));
+  REQUIRE(drive.run(kv.lease_revoke(lease)));
+  store.restore(backup, 2);
+  REQUIRE(store.revision() == backup.revision);
+  REQUIRE(drive.run(kv.get("kept")).value()->value == "old");
+  REQUIRE(drive.run(kv.get("leased")).value().has_value());
+  REQUIRE_FALSE(drive.run(kv.get("later")).value().has_value());
+  REQUIRE(drive.run(kv.lease_keep_alive(lease)));
+  REQUIRE(drive.run(kv.range({"kept"})).value().cluster_id == 2);
+  RangeRequest past{"kept", "", backup.revision - 1};
+  REQUIRE(drive.run(kv.range(past)).error().code == Code::kOutOfRange);
+}
+
 TEST_CASE("a restored store ends watches and says that it is another one") {
   Drive drive;
   MemoryStore store(drive.executor(), 7);
