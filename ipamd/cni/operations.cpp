@@ -42,7 +42,7 @@ asio::awaitable<Result<std::uint32_t>> CniService::mtu_of_path() {
   Net* net = &net_;
   std::string prefix = settings_.interface_prefix;
   auto job = [net, prefix] { return net->uplink_mtu(prefix); };
-  CO_TRY(mtu, co_await net_worker_.run(std::move(job)));
+  CO_TRY(mtu, co_await net_worker_->run(std::move(job)));
   known_mtu_ = mtu;
   mtu_read_at_ = clock_.now();
   co_return mtu;
@@ -63,7 +63,7 @@ asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve(Call call) {
       Net* net = &net_;
       std::string name = same.attachment.host_interface;
       auto job = [net, name] { return net->delete_link(name); };
-      auto deleted = co_await removal_worker_.run(std::move(job));
+      auto deleted = co_await removal_worker_->run(std::move(job));
       if (!deleted) co_return failure(code_of_kernel(deleted.error()), deleted.error());
       co_return LeaseBook::Reservation{std::move(same), nullptr};
     }
@@ -90,7 +90,7 @@ asio::awaitable<Answer<void>> CniService::make_interface(Interface interface) {
   Net* net = &net_;
   VethSpec veth = cni::veth_of(interface.attachment, interface.mtu);
   auto create = [net, veth] { return net->create_veth(veth); };
-  auto created = co_await net_worker_.run(std::move(create));
+  auto created = co_await net_worker_->run(std::move(create));
   if (!created) {
     const Error& error = created.error();
     // Its own refusals of the namespace (core/net.h) carry no errno.
@@ -106,7 +106,7 @@ asio::awaitable<Answer<void>> CniService::make_interface(Interface interface) {
     TRY_OK(net->set_up_interface("", cni::host_setup(attachment)));
     return net->set_up_interface(attachment.netns_path, cni::pod_setup(attachment));
   };
-  auto done = co_await net_worker_.run(std::move(set_up));
+  auto done = co_await net_worker_->run(std::move(set_up));
   if (!done) co_return failure(code_of_kernel(done.error()), done.error());
   co_return Answer<void>{};
 }
@@ -117,7 +117,7 @@ asio::awaitable<void> CniService::undo(Lease lease) {
   Net* net = &net_;
   std::string name = lease.attachment.host_interface;
   auto job = [net, name] { return net->delete_link(name); };
-  auto deleted = co_await removal_worker_.run(std::move(job));
+  auto deleted = co_await removal_worker_->run(std::move(job));
   co_await hooks_.removed(lease.attachment);
   if (deleted)
     book_.abandon(lease.key(), lease.sequence);
@@ -176,7 +176,7 @@ asio::awaitable<Answer<void>> CniService::detach(std::string key) {
   }
   Net* net = &net_;
   auto job = [net, name] { return net->delete_link(name); };
-  auto deleted = co_await removal_worker_.run(std::move(job));
+  auto deleted = co_await removal_worker_->run(std::move(job));
   if (!deleted) co_return failure(code_of_kernel(deleted.error()), deleted.error());
   if (!lease) co_return Answer<void>{};
   co_await hooks_.removed(lease->attachment);
@@ -225,7 +225,7 @@ asio::awaitable<Answer<json::object>> CniService::check(Call call) {
     seen.insert(seen.end(), more.begin(), more.end());
     return seen;
   };
-  auto seen = co_await net_worker_.run(std::move(job));
+  auto seen = co_await net_worker_->run(std::move(job));
   if (!seen) co_return failure(code_of_kernel(seen.error()), seen.error());
   differences.insert(differences.end(), seen->begin(), seen->end());
   if (differences.empty()) co_return json::object{};

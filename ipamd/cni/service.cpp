@@ -25,7 +25,8 @@ asio::awaitable<void> InterfaceHooks::removed(Attachment) {
 
 CniService::CniService(CniSettings settings, Net& net, LeaseStore& store,
                        Table<NodeBlock>& node_blocks, Table<Attachment>::Writer attachments,
-                       InterfaceHooks& hooks, TaskGroup& tasks, Clock& clock, Logger log)
+                       InterfaceHooks& hooks, TaskGroup& tasks, Clock& clock, Logger log,
+                       const MakeWorker& make_worker)
     : settings_(std::move(settings)),
       net_(net),
       node_blocks_(node_blocks),
@@ -34,7 +35,10 @@ CniService::CniService(CniSettings settings, Net& net, LeaseStore& store,
       tasks_(tasks),
       clock_(clock),
       log_(log.with("part", "cni")),
-      book_(store, store_worker_, tasks, clock, log_),
+      store_worker_(make_worker()),
+      net_worker_(make_worker()),
+      removal_worker_(make_worker()),
+      book_(store, *store_worker_, tasks, clock, log_),
       key_free_(tasks.executor()),
       blocks_changed_(tasks.executor()) {
   ENSURE(!settings_.interface_prefix.empty() && settings_.interface_prefix.size() <= 3,
@@ -49,7 +53,7 @@ asio::awaitable<Result<void>> CniService::start() {
   take_blocks();
   Net* net = &net_;
   auto forward = [net] { return net->enable_forwarding(); };
-  CO_TRY_OK(co_await net_worker_.run(std::move(forward)));
+  CO_TRY_OK(co_await net_worker_->run(std::move(forward)));
   CO_TRY_OK(co_await reconcile_with_kernel());
   std::vector<Attachment> rows;
   for (const auto& [key, lease] : book_.leases())
@@ -57,6 +61,7 @@ asio::awaitable<Result<void>> CniService::start() {
   attachments_.replace_all(std::move(rows));
   attachments_.mark_synced();
   tasks_.spawn("cni blocks", follow_blocks());
+  if (settings_.socket_path.empty()) co_return Result<void>{};
   listener_ = std::make_unique<cni::Listener>(
       settings_.socket_path, [this](std::string request) { return answer(std::move(request)); },
       tasks_, clock_, log_);
@@ -100,7 +105,7 @@ asio::awaitable<Result<bool>> CniService::is_complete(Lease lease) {
     return cni::differences_in_pod(attachment, *pod).empty() &&
            cni::differences_on_host(attachment, *host).empty();
   };
-  co_return co_await net_worker_.run(std::move(job));
+  co_return co_await net_worker_->run(std::move(job));
 }
 
 asio::awaitable<Result<void>> CniService::reconcile_with_kernel() {
@@ -128,14 +133,14 @@ asio::awaitable<Result<void>> CniService::reconcile_with_kernel() {
   Net* net = &net_;
   std::string prefix = settings_.interface_prefix;
   auto list = [net, prefix] { return net->list_links(prefix); };
-  CO_TRY(links, co_await net_worker_.run(std::move(list)));
+  CO_TRY(links, co_await net_worker_->run(std::move(list)));
   for (const auto& link : links) {
     // Only names of the form that this program gives.
     if (known.contains(link.name) || link.name.size() != prefix.size() + 12) continue;
     log_.info("the interface {} belongs to no lease and is removed", link.name);
     std::string name = link.name;
     auto job = [net, name] { return net->delete_link(name); };
-    CO_TRY_OK(co_await removal_worker_.run(std::move(job)));
+    CO_TRY_OK(co_await removal_worker_->run(std::move(job)));
   }
   co_return Result<void>{};
 }

@@ -39,7 +39,7 @@ class InterfaceHooks {
 struct CniSettings {
   std::string node;
   std::string cluster;
-  std::string socket_path;
+  std::string socket_path;        // empty: none is opened, calls come by handle()
   std::vector<Ip> dns_addresses;  // the nameservers of pods; none: the pod keeps its own
   std::uint32_t mtu = 0;          // 0: that of the node's uplink
   std::string cluster_zone = "cluster.local";
@@ -54,10 +54,15 @@ class Listener;
 
 class CniService {
  public:
+  // Makes the workers that run what blocks: with threads of their own, or on the queue of a
+  // simulation.
+  using MakeWorker = std::function<std::unique_ptr<Worker>()>;
+  static std::unique_ptr<Worker> own_thread() { return std::make_unique<Worker>(); }
+
   // Everything must outlive the join of `tasks`.
   CniService(CniSettings settings, Net& net, LeaseStore& store, Table<NodeBlock>& node_blocks,
              Table<Attachment>::Writer attachments, InterfaceHooks& hooks, TaskGroup& tasks,
-             Clock& clock, Logger log);
+             Clock& clock, Logger log, const MakeWorker& make_worker = own_thread);
   ~CniService();
 
   // Takes up the leases of an earlier life, compares them with the kernel (an ADD that a crash
@@ -108,10 +113,10 @@ class CniService {
   TaskGroup& tasks_;
   Clock& clock_;
   Logger log_;
-  Worker store_worker_;
-  Worker net_worker_;
+  std::unique_ptr<Worker> store_worker_;
+  std::unique_ptr<Worker> net_worker_;
   // Deleting a veth pair waits for a grace period of the kernel, some 10 ms: not in the way of ADD.
-  Worker removal_worker_;
+  std::unique_ptr<Worker> removal_worker_;
   LeaseBook book_;
   std::set<std::string> busy_;  // attachments with an operation under way
   Signal key_free_;
