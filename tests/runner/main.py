@@ -1,7 +1,7 @@
 """The test runner behind tests/run: builds the presets, runs the suites, counts what passed.
 
 A suite is a named function that yields Outcome rows; suites.py has them. The last line printed is
-'N passed, M failed, K skipped', where a unit is a Catch2 test case, a fuzzer, a style rule or a check of the story.
+'N passed, M failed, K skipped', where a unit is a Catch2 test case, a fuzzer, a style rule, a check of the story or of the simulation.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import sys
 import time
 
 import build
+import simulation
 import suites
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -18,9 +19,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="tests/run")
-    parser.add_argument("--lane", choices=["all", "gcc", "fuzz"], default="all")
+    parser.add_argument("--lane", choices=["all", "gcc", "fuzz", "sim"], default="all")
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
     parser.add_argument("--seconds", type=int, default=60, help="how long each fuzzer runs in the fuzz lane")
+    parser.add_argument("--seeds", type=int, default=simulation.SEEDS, help="how many the simulation runs")
     parser.add_argument("--no-build", action="store_true")
     return parser.parse_args()
 
@@ -31,9 +33,11 @@ def chosen_suites(arguments):
         found = suites.unit_suites(ROOT, "gcc")
     elif arguments.lane == "fuzz":
         found = suites.fuzz_suites(ROOT, arguments.seconds)
+    elif arguments.lane == "sim":
+        found = simulation.sim_suites(ROOT, arguments.seeds)
     else:
         found = (suites.style_suites(ROOT) + suites.unit_suites(ROOT, "dev") + suites.fuzz_suites(ROOT, 4)
-                 + suites.story_suites(ROOT))
+                 + simulation.sim_suites(ROOT, arguments.seeds) + suites.story_suites(ROOT))
     if arguments.only:
         found = [suite for suite in found if suite.name in arguments.only]
         if not found:
@@ -78,8 +82,8 @@ def main():
     arguments = parse_arguments()
     started = time.monotonic()
     if not arguments.no_build:
-        for preset in {"all": ["release", "dev"], "gcc": ["gcc"], "fuzz": ["dev"]}[arguments.lane]:
-            build.build(ROOT, preset)
+        for preset in {"all": ["release", "dev"], "gcc": ["gcc"], "fuzz": ["dev"], "sim": ["release"]}[arguments.lane]:
+            build.build(ROOT, preset, simulation.TARGETS if arguments.lane == "sim" else ())
     built = time.monotonic()
     outcomes = run_all(chosen_suites(arguments))
     count = {state: sum(row.state == state for row in outcomes) for state in ("passed", "failed", "skipped")}

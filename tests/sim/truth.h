@@ -1,0 +1,51 @@
+// What is true in the fleet, as its users made it, and what follows from it: a naive model that
+// shares no code with the daemon. Pure.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/ip.h"
+
+namespace tombolo::sim {
+
+enum class Affinity { kNone, kLocal, kRemote };
+
+// A Service of one cluster: selector app=NAME, port 80 to 8080.
+struct TrueService {
+  bool global = false;
+  bool shared = true;
+  bool keep_lost = false;
+  Affinity affinity = Affinity::kNone;
+  bool operator==(const TrueService&) const = default;
+};
+
+struct TruePod {
+  std::string node;
+  std::string app;
+  bool ready = true;
+  std::vector<Ip> ips;  // of the attachment that the runtime knows of; none: not attached
+  bool operator==(const TruePod&) const = default;
+};
+
+struct TrueCluster {
+  std::map<std::string, TrueService> services;
+  std::map<std::string, TruePod> pods;
+};
+
+class Truth {
+ public:
+  std::map<std::string, TrueCluster> clusters;
+
+  // "CLUSTER 10.1.0.5:8080" of every backend that `cluster` should use for its service.
+  std::set<std::string> backends(const std::string& cluster, const std::string& service,
+                                 const std::set<std::string>& lost = {}) const;
+
+ private:
+  std::set<std::string> own_backends(const std::string& cluster, const std::string& service) const;
+};
+
+}  // namespace tombolo::sim

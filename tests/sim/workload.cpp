@@ -1,0 +1,294 @@
+// Users change manifests; container runtimes make and remove sandboxes by CNI ADD and DEL, and try
+// again as kubelet does: a failed ADD is undone by DEL and followed by a new sandbox.
+#include <algorithm>
+
+#include "tests/sim/fleet.h"
+
+namespace tombolo::sim {
+namespace {
+
+constexpr std::array kApps{"web", "api", "db"};
+
+std::string pod_manifest(const std::string& name, const TruePod& pod) {
+  return fmt::format(
+      "apiVersion: v1\nkind: Pod\nmetadata: {{name: {}, labels: {{app: {}}}}}\n"
+      "spec: {{nodeName: {}, containers: [{{name: c, ports: [{{name: http, containerPort: "
+      "8080}}]}}]}}\nstatus: {{conditions: [{{type: Ready, status: \"{}\"}}]}}\n",
+      name, pod.app, pod.node, pod.ready ? "True" : "False");
+}
+
+std::string service_manifest(const std::string& name, const TrueService& service) {
+  std::string annotations;
+  if (service.global) annotations += "service.cilium.io/global: \"true\", ";
+  if (!service.shared) annotations += "service.cilium.io/shared: \"false\", ";
+  if (service.affinity == Affinity::kLocal) annotations += "service.cilium.io/affinity: local, ";
+  if (service.affinity == Affinity::kRemote) annotations += "service.cilium.io/affinity: remote, ";
+  return fmt::format(
+      "apiVersion: v1\nkind: Service\nmetadata: {{name: {}, annotations: {{{}}}}}\n"
+      "spec: {{selector: {{app: {}}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}\n",
+      name, annotations, name);
+}
+
+std::string service_file(const std::string& service) {
+  return "service-" + service + ".yaml";
+}
+
+// Empty for the file of something else.
+std::string service_in(const std::string& file) {
+  constexpr std::string_view kFront = "service-";
+  if (!file.starts_with(kFront)) return "";
+  return file.substr(kFront.size(), file.rfind('.') - kFront.size());
+}
+
+}  // namespace
+
+void SimFleet::put_file(SimCluster& cluster, const std::string& file, std::string text) {
+  if (cluster.controller)
+    cluster.controller->sync.set_objects(file, manifests::decode_objects(text, file));
+  cluster.files[file] = std::move(text);
+  cluster.bad_files.erase(file);
+  cluster.unknown_services.erase(service_in(file));
+}
+
+// What a controller that starts finds in its folder.
+void SimFleet::give_files(SimCluster& cluster) {
+  for (const auto& [file, text] : cluster.files)
+    if (!cluster.bad_files.contains(file))
+      cluster.controller->sync.set_objects(file, manifests::decode_objects(text, file));
+  for (const auto& [file, text] : cluster.bad_files) {
+    cluster.controller->sync.set_objects(file, manifests::decode_objects(text, file));
+    cluster.unknown_services.insert(service_in(file));
+  }
+  truth_changed();
+}
+
+void SimFleet::remove_file(SimCluster& cluster, const std::string& file) {
+  cluster.files.erase(file);
+  cluster.bad_files.erase(file);
+  cluster.unknown_services.erase(service_in(file));
+  if (cluster.controller) cluster.controller->sync.set_objects(file, manifests::Objects{});
+}
+
+bool SimFleet::is_unknown(const std::string& cluster, const std::string& service) const {
+  for (const auto& one : clusters_)
+    if (one->facts.name == cluster) return one->unknown_services.contains(service);
+  return false;
+}
+
+// What follows from a change: which backends are true since when.
+void SimFleet::truth_changed() {
+  std::map<std::string, Duration> now_true;
+  for (const auto& [cluster, facts] : truth_.clusters)
+    for (const auto& [service, row] : facts.services)
+      for (const std::string& backend : truth_.backends(cluster, service)) {
+        if (is_unknown(cluster, service) ||
+            is_unknown(backend.substr(0, backend.find(' ')), service))
+          continue;
+        std::string key = fmt::format("{} {} {}", cluster, service, backend);
+        auto known = true_since_.find(key);
+        now_true[key] = known == true_since_.end() ? world_.now() : known->second;
+      }
+  true_since_ = std::move(now_true);
+}
+
+void SimFleet::user_acts() {
+  if (faults_over_) return;
+  switch (world_.below(12)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+      add_pod();
+      break;
+    case 4:
+    case 5:
+    case 6:
+      delete_pod();
+      break;
+    case 7:
+      change_pod();
+      break;
+    case 8:
+    case 9:
+    case 10:
+      change_service();
+      break;
+    default:
+      write_bad_file();
+  }
+  world_.after(world_.between(20ms, 500ms), [this] { user_acts(); });
+}
+
+void SimFleet::add_pod() {
+  SimCluster& cluster = *clusters_[world_.below(clusters_.size())];
+  SimNode& node = *cluster.nodes[world_.below(cluster.nodes.size())];
+  auto on_node =
+      std::ranges::count_if(pods_, [&](const auto& p) { return p.second.node == &node; });
+  if (static_cast<std::size_t>(on_node) >= pods_per_node_) return;
+  std::string app = kApps[world_.below(kApps.size())];
+  std::string name = fmt::format("{}-{}", app, next_pod_++);
+  TruePod pod{node.name, app, !world_.chance(0.1), {}};
+  world_.trace(fmt::format("{} user adds pod {} on {}", cluster.facts.name, name, node.name));
+  put_file(cluster, "pod-" + name + ".yaml", pod_manifest(name, pod));
+  truth_.clusters[cluster.facts.name].pods[name] = std::move(pod);
+  RuntimePod& runtime = pods_[object_key(cluster.facts.name, name)];
+  runtime.name = name;
+  runtime.cluster = &cluster;
+  runtime.node = &node;
+  advance(runtime);
+}
+
+void SimFleet::delete_pod() {
+  std::vector<RuntimePod*> living;
+  for (auto& [key, pod] : pods_)
+    if (!pod.doomed) living.push_back(&pod);
+  if (living.empty()) return;
+  RuntimePod& pod = *living[world_.below(living.size())];
+  world_.trace(fmt::format("{} user deletes pod {}", pod.cluster->facts.name, pod.name));
+  pod.doomed = true;
+  remove_file(*pod.cluster, "pod-" + pod.name + ".yaml");
+  truth_.clusters[pod.cluster->facts.name].pods.erase(pod.name);
+  truth_changed();
+  advance(pod);
+}
+
+void SimFleet::change_pod() {
+  SimCluster& cluster = *clusters_[world_.below(clusters_.size())];
+  auto& pods = truth_.clusters[cluster.facts.name].pods;
+  if (pods.empty()) return;
+  auto at = std::next(pods.begin(), static_cast<std::ptrdiff_t>(world_.below(pods.size())));
+  at->second.ready = !at->second.ready;
+  world_.trace(fmt::format("{} pod {} is {}", cluster.facts.name, at->first,
+                           at->second.ready ? "ready" : "not ready"));
+  put_file(cluster, "pod-" + at->first + ".yaml", pod_manifest(at->first, at->second));
+  truth_changed();
+}
+
+void SimFleet::change_service() {
+  SimCluster& cluster = *clusters_[world_.below(clusters_.size())];
+  auto& services = truth_.clusters[cluster.facts.name].services;
+  std::string name = kApps[world_.below(kApps.size())];
+  std::string file = service_file(name);
+  if (services.contains(name) && world_.chance(0.2)) {
+    world_.trace(fmt::format("{} user deletes service {}", cluster.facts.name, name));
+    services.erase(name);
+    remove_file(cluster, file);
+  } else {
+    TrueService service;
+    service.global = world_.chance(0.8);
+    service.shared = !world_.chance(0.2);
+    std::uint64_t affinity = world_.below(6);
+    if (affinity == 0) service.affinity = Affinity::kLocal;
+    if (affinity == 1) service.affinity = Affinity::kRemote;
+    services[name] = service;
+    std::string text = service_manifest(name, service);
+    world_.trace(fmt::format("{} user writes service {}: global {} shared {} affinity {}",
+                             cluster.facts.name, name, service.global, service.shared,
+                             static_cast<int>(service.affinity)));
+    put_file(cluster, file, std::move(text));
+  }
+  truth_changed();
+}
+
+// A service's file that was good becomes bad: the last good state stays.
+void SimFleet::write_bad_file() {
+  SimCluster& cluster = *clusters_[world_.below(clusters_.size())];
+  const auto& services = truth_.clusters[cluster.facts.name].services;
+  // A controller that never saw the good one knows nothing to keep.
+  if (services.empty() || !cluster.controller) return;
+  std::string file = service_file(
+      std::next(services.begin(), static_cast<std::ptrdiff_t>(world_.below(services.size())))
+          ->first);
+  static constexpr std::array kBad{"kind: Service\nmetadata: {name: Web_}\n", "kind: [",
+                                   "a: b\n: c",
+                                   "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: "
+                                   "{ports: [{port: 70000}]}\n"};
+  std::string text = kBad[world_.below(kBad.size())];
+  world_.trace(fmt::format("{} user writes a bad {}", cluster.facts.name, file));
+  cluster.controller->sync.set_objects(file, manifests::decode_objects(text, file));
+  cluster.bad_files[file] = text;
+  ++fault_counts_["bad manifest"];
+  ++faults_;
+}
+
+// ---- the runtime
+
+void SimFleet::advance_all(const SimNode& node) {
+  std::vector<std::string> keys;  // advance() may erase
+  for (const auto& [key, pod] : pods_)
+    if (pod.node == &node) keys.push_back(key);
+  for (const std::string& key : keys)
+    if (auto at = pods_.find(key); at != pods_.end()) advance(at->second);
+}
+
+void SimFleet::advance(RuntimePod& pod) {
+  if (pod.busy || !pod.node->serving) return;
+  if (pod.doomed || (!pod.attached && !pod.container.empty())) {
+    if (!pod.container.empty()) return call_runtime(pod, cni::Command::kDel);
+    pods_.erase(object_key(pod.cluster->facts.name, pod.name));
+    return;
+  }
+  if (pod.attached) return;
+  pod.container = fmt::format("{}-{}", pod.name, ++pod.attempt);
+  pod.node->kernel.net.add_namespace("/run/netns/" + pod.container);
+  call_runtime(pod, cni::Command::kAdd);
+}
+
+void SimFleet::call_runtime(RuntimePod& pod, cni::Command command) {
+  cni::Call call;
+  call.command = command;
+  call.cni_version = "1.1.0";
+  call.network = "sim";
+  call.container_id = pod.container;
+  call.interface_name = "eth0";
+  call.netns_path = "/run/netns/" + pod.container;
+  call.pod_namespace = "default";
+  call.pod_name = pod.name;
+  pod.busy = true;
+  pod.called_at = world_.now();
+  pod.leaving = command == cni::Command::kDel;
+  std::string key = object_key(pod.cluster->facts.name, pod.name);
+  pod.node->agent->call(std::move(call), [this, key, number = ++pod.call, command](auto answer) {
+    answered(key, number, command, answer);
+  });
+}
+
+void SimFleet::answered(const std::string& key, std::uint64_t call, cni::Command command,
+                        const cni::Answer<json::object>& answer) {
+  auto at = pods_.find(key);
+  if (at == pods_.end() || at->second.call != call) return;
+  RuntimePod& pod = at->second;
+  pod.busy = false;
+  Duration took = world_.now() - pod.called_at;
+  world_.trace(fmt::format("{} {} {} {}: {}", pod.node->name,
+                           command == cni::Command::kAdd ? "ADD" : "DEL", pod.container,
+                           answer ? "ok" : fmt::format("code {}", answer.error().code),
+                           answer ? "" : answer.error().message));
+  if (took > 3s)
+    world_.violate("4 local goes on",
+                   fmt::format("{} on {} took {} ms", pod.container, pod.node->name, took / 1ms));
+  bool added = answer && command == cni::Command::kAdd;
+  if (added) {
+    pod.attached = true;
+    pod.ips.clear();
+    for (const auto& entry : answer->at("ips").as_array()) {
+      std::string text(entry.as_object().at("address").as_string());
+      pod.ips.push_back(*Ip::parse(text.substr(0, text.find('/'))));
+    }
+  } else if (answer) {
+    pod.node->kernel.net.remove_namespace("/run/netns/" + pod.container);
+    pod.container.clear();
+    pod.attached = false;
+    pod.ips.clear();
+  }
+  auto& pods = truth_.clusters[pod.cluster->facts.name].pods;
+  if (auto known = pods.find(pod.name); known != pods.end()) known->second.ips = pod.ips;
+  truth_changed();
+  if (answer) return advance(pod);
+  Duration pause = world_.between(300ms, 1500ms);
+  world_.after(pause, [this, key] {
+    if (auto again = pods_.find(key); again != pods_.end()) advance(again->second);
+  });
+}
+
+}  // namespace tombolo::sim
