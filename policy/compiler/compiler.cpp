@@ -1,21 +1,13 @@
-// In the order of the flow: who governs which pod -> which sets are in force -> which peers they
-// tell apart -> the sets' content -> what changed.
+// The compiler's steps but the last, and its interface.
 #include "policy/compiler/compiler.h"
 
 #include <algorithm>
 
-#include "policy/compiler/rule_numbers.h"
-#include "policy/compiler/set_builder.h"
+#include "policy/compiler/state.h"
 #include "policy/rules/rules.h"
 
 namespace tombolo::policy {
 namespace {
-
-struct KnownPolicy {
-  Policy policy;
-  std::uint64_t revision = 0;
-};
-using PolicyRef = std::shared_ptr<const KnownPolicy>;
 
 bool isolates(const Policy& policy, PolicyDirection direction) {
   return direction == PolicyDirection::kIngress ? policy.isolates_ingress : policy.isolates_egress;
@@ -25,80 +17,21 @@ std::string_view namespace_of(std::string_view pod) {
   return pod.substr(0, pod.find('/'));
 }
 
-// What pods must have in common to share a set. No policies: the closed set.
-struct SetKey {
-  PolicyDirection direction = PolicyDirection::kIngress;
-  std::vector<std::pair<std::string, std::uint64_t>> policies;  // key and revision, sorted
-  std::vector<NamedPort> ports;  // of the governed pods, as far as ingress rules name them
-  auto operator<=>(const SetKey&) const = default;
-};
-
-struct LiveSet {
-  std::vector<PolicyRef> policies;  // whose rules the builder points into
-  std::unique_ptr<SetBuilder> builder;
-  std::set<RuleNumber> numbers;
-  std::set<Prefix> prefixes;
-  std::set<std::string> egress_names;
-  std::size_t users = 0;
-  bool stale = true;  // to be classified from scratch
-  std::string error;  // why it is closed
-};
-
-struct KnownPod {
-  LocalGuarded pod;
-  std::optional<SetKey> ingress;  // nothing: not isolated
-  std::optional<SetKey> egress;
-};
-
 constexpr std::string_view kClosed = "closed";
 
-}  // namespace
-
-bool Changes::empty() const {
-  return rules.empty() && erased_rules.empty() && sets.empty() && erased_sets.empty() &&
-         peers.empty() && erased_peers.empty() && pods.empty() && erased_pods.empty();
+// What the rule tells addresses apart by, beside labels.
+void collect(const PolicyRule& rule, std::set<Prefix>& prefixes, std::set<std::string>& names) {
+  for (const PolicyPeerMatch& peer : rule.peers) {
+    if (!peer.prefix) continue;
+    prefixes.insert(*peer.prefix);
+    prefixes.insert(peer.except.begin(), peer.except.end());
+  }
+  if (rule.direction != PolicyDirection::kEgress) return;
+  for (const PolicyPortMatch& port : rule.ports)
+    if (!port.name.empty()) names.insert(port.name);
 }
 
-struct Compiler::State {
-  explicit State(CompilerLimits given)
-      : limits(given),
-        book(given.peers, given.quarantine),
-        rule_numbers(given.rules, given.quarantine) {}
-
-  std::optional<SetKey> key_for(const LocalGuarded& pod, PolicyDirection direction) const;
-  void assign(KnownPod& known);
-  void touch(const Policy& policy);
-  void use(const std::optional<SetKey>& key);
-  void unuse(const std::optional<SetKey>& key);
-  void assign_pods();
-  void make_builder(const SetKey& key, LiveSet& set);
-  void make_sets();
-  void build_sets(const std::vector<std::uint32_t>& fresh);
-  void tell_errors();
-  std::string id_of(const std::optional<SetKey>& key) const;
-  void emit(Changes& changes);
-  void emit_rules(Changes& changes);
-
-  CompilerLimits limits;
-  MonotonicTime now{};
-  std::map<std::string, PolicyRef> policies;
-  std::map<std::string, std::set<std::string>> policies_in;  // namespace -> keys
-  std::map<std::uint32_t, Identity> identities;
-  std::map<std::string, KnownPod> pods;
-  std::map<std::string, std::set<std::string>> pods_in;             // namespace -> attachments
-  std::map<std::uint32_t, std::set<std::string>> pods_of_identity;  // -> attachments
-  std::set<std::string> due_pods;
-  std::uint64_t next_revision = 1;
-  SelectorIndex selectors;
-  PeerBook book;
-  RuleNumbers rule_numbers;
-  std::map<SetKey, LiveSet> sets;
-  bool sets_changed = false;
-  std::set<std::uint32_t> relabelled;  // identities that have, or may have, other labels now
-  std::set<std::string> sent_sets;
-  std::map<std::string, GuardedPod> sent_pods;
-  std::map<std::string, std::string> errors;
-};
+}  // namespace
 
 // ---- who governs which pod
 
@@ -196,19 +129,14 @@ void Compiler::State::make_builder(const SetKey& key, LiveSet& set) {
       in_force.number = rule_numbers.number_of(std::move(numbered), now);
       set.numbers.insert(in_force.number);
       for (const PolicyPeerMatch& peer : rule.peers) {
-        if (peer.prefix) {
+        if (peer.prefix)
           in_force.prefixes.push_back(&peer);
-          set.prefixes.insert(*peer.prefix);
-          set.prefixes.insert(peer.except.begin(), peer.except.end());
-        } else {
+        else
           in_force.selectors.push_back(selectors.find(peer, identities));
-        }
       }
-      for (const PolicyPortMatch& port : rule.ports) {
-        if (port.name.empty()) continue;
-        in_force.names_ports = true;
-        if (key.direction == PolicyDirection::kEgress) set.egress_names.insert(port.name);
-      }
+      in_force.names_ports = std::ranges::any_of(
+          rule.ports, [](const PolicyPortMatch& port) { return !port.name.empty(); });
+      collect(rule, set.prefixes, set.egress_names);
       rules.push_back(std::move(in_force));
     }
     set.policies.push_back(std::move(policy));
@@ -233,6 +161,28 @@ void Compiler::State::make_sets() {
   book.use(std::move(prefixes), std::move(names));
 }
 
+// The prefixes and names of rules that are about to be in force, beside those that are. Whether
+// there are any new ones.
+bool Compiler::State::announce() {
+  std::set<Prefix> prefixes = book.cells();
+  std::set<std::string> names = book.names();
+  std::size_t before = prefixes.size() + names.size();
+  for (const std::string& attachment : due_pods) {
+    auto known = pods.find(attachment);
+    if (known == pods.end()) continue;
+    for (PolicyDirection direction : {PolicyDirection::kIngress, PolicyDirection::kEgress}) {
+      auto key = key_for(known->second.pod, direction);
+      if (!key || sets.contains(*key)) continue;
+      for (const auto& [name, revision] : key->policies)
+        for (const PolicyRule& rule : policies.at(name)->policy.rules)
+          if (rule.direction == direction) collect(rule, prefixes, names);
+    }
+  }
+  if (prefixes.size() + names.size() == before) return false;
+  book.use(std::move(prefixes), std::move(names));
+  return true;
+}
+
 // ---- their content
 
 void Compiler::State::build_sets(const std::vector<std::uint32_t>& fresh) {
@@ -244,81 +194,6 @@ void Compiler::State::build_sets(const std::vector<std::uint32_t>& fresh) {
     set.stale = false;
     auto built = set.builder->build();
     set.error = built ? std::string() : built.error().what;
-  }
-}
-
-// Anew each time, of everything that is in force: an error stays told for as long as it holds.
-void Compiler::State::tell_errors() {
-  errors.clear();
-  if (book.refused() > 0)
-    errors["peers"] = fmt::format(
-        "{} addresses have no peer number and are denied where policies "
-        "isolate: more than {} peers",
-        book.refused(), limits.peers - 2);
-  std::size_t unnumbered = 0;
-  for (const auto& [key, set] : sets) {
-    if (set.numbers.contains(0)) ++unnumbered;
-    if (set.error.empty()) continue;
-    std::string names;
-    for (const auto& [name, revision] : key.policies)
-      names += fmt::format("{}{}", names.empty() ? "" : " + ", name);
-    errors[names.substr(0, 200)] = set.error;
-  }
-  if (unnumbered > 0)
-    errors["rules"] = fmt::format(
-        "{} groups of pods have rules that are in force without a number, so that flows cannot "
-        "name them: more than {} rules",
-        unnumbered, limits.rules);
-}
-
-std::string Compiler::State::id_of(const std::optional<SetKey>& key) const {
-  return key ? sets.at(*key).builder->row().id : std::string();
-}
-
-// ---- what changed
-
-void Compiler::State::emit_rules(Changes& changes) {
-  std::set<RuleNumber> used;
-  for (const auto& [key, set] : sets) used.insert(set.numbers.begin(), set.numbers.end());
-  changes.erased_rules = rule_numbers.keep(used, now);
-  changes.rules = rule_numbers.take_new();
-  // One that came and went between two calls was never told of.
-  std::erase_if(changes.rules,
-                [&](const NumberedRule& rule) { return !used.contains(rule.number); });
-}
-
-void Compiler::State::emit(Changes& changes) {
-  emit_rules(changes);
-  std::set<std::string> ids;
-  for (const auto& [key, set] : sets) {
-    const VerdictSet& row = set.builder->row();
-    if (!ids.insert(row.id).second || sent_sets.contains(row.id)) continue;
-    sent_sets.insert(row.id);
-    changes.sets.push_back(row);
-  }
-  for (auto at = sent_sets.begin(); at != sent_sets.end();) {
-    if (ids.contains(*at)) {
-      ++at;
-      continue;
-    }
-    changes.erased_sets.push_back(*at);
-    at = sent_sets.erase(at);
-  }
-  for (const auto& [attachment, known] : pods) {
-    GuardedPod row{attachment,         known.pod.host_interface, known.pod.pod,      known.pod.ips,
-                   known.pod.identity, id_of(known.ingress),     id_of(known.egress)};
-    auto [at, fresh] = sent_pods.try_emplace(attachment);
-    if (!fresh && at->second == row) continue;
-    at->second = row;
-    changes.pods.push_back(std::move(row));
-  }
-  for (auto at = sent_pods.begin(); at != sent_pods.end();) {
-    if (pods.contains(at->first)) {
-      ++at;
-      continue;
-    }
-    changes.erased_pods.push_back(at->first);
-    at = sent_pods.erase(at);
   }
 }
 
@@ -414,15 +289,36 @@ void Compiler::erase_pod(const std::string& attachment) {
   state_->pods.erase(at);
 }
 
+// Numbers that mean something new, and those of identities that do.
+PeerBook::Update Compiler::State::update_peers() {
+  PeerBook::Update peers = book.update(identities, now);
+  for (std::uint32_t identity : relabelled)
+    if (const auto* numbers = book.of_identity(identity))
+      peers.fresh.insert(peers.fresh.end(), numbers->begin(), numbers->end());
+  relabelled.clear();
+  return peers;
+}
+
+std::optional<Changes> Compiler::prepare(MonotonicTime now) {
+  state_->now = now;
+  // At first there are no rules that were in force, but for an earlier life's, whose sets know only
+  // the numbers of then.
+  if (!state_->compiled || !state_->announce()) return std::nullopt;
+  PeerBook::Update peers = state_->update_peers();
+  state_->build_sets(peers.fresh);
+  Changes changes;
+  changes.peers = std::move(peers.rows);
+  changes.erased_peers = std::move(peers.erased);
+  state_->emit_prepared(changes);
+  return changes;
+}
+
 Changes Compiler::compile(MonotonicTime now) {
   state_->now = now;
+  state_->compiled = true;
   state_->assign_pods();
   state_->make_sets();
-  PeerBook::Update peers = state_->book.update(state_->identities, now);
-  for (std::uint32_t identity : state_->relabelled)
-    if (const auto* numbers = state_->book.of_identity(identity))
-      peers.fresh.insert(peers.fresh.end(), numbers->begin(), numbers->end());
-  state_->relabelled.clear();
+  PeerBook::Update peers = state_->update_peers();
   state_->build_sets(peers.fresh);
   state_->tell_errors();
   Changes changes;

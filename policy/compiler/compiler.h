@@ -76,8 +76,13 @@ class Compiler {
   void set_pod(LocalGuarded pod);
   void erase_pod(const std::string& attachment);
 
-  // The rows that differ from those of the last call. `now` decides which freed numbers may be
-  // given again.
+  // When new rules tell addresses apart that share a number until now: the rows that give them
+  // numbers of their own under the rules that were in force. They must be in the kernel before
+  // compile() is called; whoever does not care for the moments in between calls compile() at once,
+  // as when there is nothing.
+  std::optional<Changes> prepare(MonotonicTime now);
+  // The rows that differ from those of the last call, prepare() included. `now` decides which freed
+  // numbers may be given again.
   Changes compile(MonotonicTime now);
 
   // What could not be compiled as written, by object; those are closed.

@@ -151,6 +151,7 @@ void PeerBook::place(const Prefix& prefix, const PeerKey* key, std::uint32_t ide
   if (key == nullptr) {
     refused_.erase(prefix);
     if (old == rows_.end()) return;
+    left_.emplace(prefix, old->second.peer);
     drop(old->second.peer, now);
     rows_.erase(old);
     update.erased.push_back(prefix);
@@ -184,8 +185,18 @@ void PeerBook::settle(const Prefix& prefix, const std::map<std::uint32_t, Identi
   place(prefix, &key, 0, now, update);
 }
 
+// What is looked up for addresses of a prefix that has no row of its own any more.
+std::uint32_t PeerBook::outside_of(const Prefix& prefix) const {
+  for (int length = prefix.length() - 1; length >= 0; --length)
+    if (auto row = rows_.find(Prefix(prefix.base(), length)); row != rows_.end())
+      return row->second.peer;
+  return 0;
+}
+
 // As long as the number rests: after that it means something else, and so may its successors.
 void PeerBook::retire(MonotonicTime now) {
+  for (const auto& [prefix, number] : left_) moved_[number].insert(outside_of(prefix));
+  left_.clear();
   for (auto& [number, successors] : moved_) {
     if (number == overflow_ || peers_.contains(number)) continue;
     retired_.insert_or_assign(number, std::move(successors));

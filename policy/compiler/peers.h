@@ -28,8 +28,8 @@ class PeerBook {
     std::vector<Prefix> erased;
     std::vector<std::uint32_t> fresh;  // numbers that mean something new
   };
-  // A number that nobody has any more -> the numbers that those who had it have now. The kernel
-  // learns of sets before it learns of peers: in between, the old number is still looked up.
+  // A number that nobody has any more -> the numbers that are looked up for those who had it now.
+  // The kernel learns of sets before it learns of peers: in between, it is the old number.
   using Retired = std::map<std::uint32_t, std::set<std::uint32_t>>;
 
   PeerBook(std::uint32_t limit, Duration rest);
@@ -45,6 +45,8 @@ class PeerBook {
 
   const std::map<std::uint32_t, PeerKey>& peers() const { return peers_; }
   const Retired& retired() const { return retired_; }
+  const std::set<Prefix>& cells() const { return cells_; }
+  const std::set<std::string>& names() const { return names_; }
   const std::set<std::uint32_t>* of_identity(std::uint32_t identity) const;
   // Numbers of the peers inside the prefix, each once.
   std::vector<std::uint32_t> inside(const Prefix& prefix, const std::vector<Prefix>& except) const;
@@ -65,6 +67,7 @@ class PeerBook {
   void place(const Prefix& prefix, const PeerKey* key, std::uint32_t identity, MonotonicTime now,
              Update& update);
   void owners_inside(const Prefix& prefix, std::set<Prefix>& out) const;
+  std::uint32_t outside_of(const Prefix& prefix) const;
   void retire(MonotonicTime now);
   void settle(const Prefix& prefix, const std::map<std::uint32_t, Identity>& identities,
               MonotonicTime now, Update& update);
@@ -89,7 +92,8 @@ class PeerBook {
   std::set<std::uint32_t> unclaimed_;
   std::set<Prefix> refused_;
   Duration rest_;
-  Retired moved_;  // of the update that is under way
+  Retired moved_;                         // of the update that is under way
+  std::map<Prefix, std::uint32_t> left_;  // rows that it takes away
   Retired retired_;
   std::deque<std::pair<MonotonicTime, std::uint32_t>> retiring_;  // oldest first
 };

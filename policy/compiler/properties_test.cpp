@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <catch2/catch_test_macros.hpp>
+#include <functional>
 
 #include "policy/compiler/compiler.h"
 #include "policy/rules/rules.h"
@@ -117,10 +118,15 @@ struct World {
   std::map<RuleNumber, NumberedRule> rules;
 
   void edit();
+  void edit_policy();
   void edit_pod();
   void edit_identity();
-  void take();
+  void take(const std::function<void()>& look = [] {});
+  void write(const Changes& changes, const std::function<void()>& look);
   void check() const;
+  std::vector<Party> parties() const;
+  bool allowed(PolicyDirection direction, int at, const Party& peer, Traffic traffic) const;
+  std::vector<bool> verdicts(const std::vector<Party>& peers) const;
   void check_direction(PolicyDirection direction, int at, const Pod& pod, const Party& peer,
                        Traffic traffic) const;
   Party party_of(const Pod& pod) const {
@@ -182,22 +188,24 @@ void World::edit_pod() {
   compiler.set_pod({key, "tbo", name_space + "/p", {pod.ip}, pod.identity, pod.ports});
 }
 
+void World::edit_policy() {
+  if (policies.empty() || number(0, 2) != 0) {
+    Policy policy = any_policy();
+    compiler.set_policy(policy);
+    policies[policy.key()] = policy;
+    return;
+  }
+  std::string key =
+      std::next(policies.begin(), number(0, static_cast<int>(policies.size()) - 1))->first;
+  compiler.erase_policy(key);
+  policies.erase(key);
+}
+
 void World::edit() {
   switch (number(0, 3)) {
-    case 0: {
-      Policy policy = any_policy();
-      compiler.set_policy(policy);
-      policies[policy.key()] = policy;
-      break;
-    }
-    case 1: {
-      if (policies.empty()) break;
-      std::string key =
-          std::next(policies.begin(), number(0, static_cast<int>(policies.size()) - 1))->first;
-      compiler.erase_policy(key);
-      policies.erase(key);
-      break;
-    }
+    case 0:
+    case 1:
+      return edit_policy();
     case 2:
       return edit_identity();
     default:
@@ -205,22 +213,46 @@ void World::edit() {
   }
 }
 
-void World::take() {
-  now += std::chrono::seconds(number(0, 40));
-  Changes changes = compiler.compile(now);
-  for (RuleNumber gone : changes.erased_rules) rules.erase(gone);
+// In the order of the guard; `look` sees what packets may meet.
+void World::write(const Changes& changes, const std::function<void()>& look) {
   for (const NumberedRule& rule : changes.rules) rules[rule.number] = rule;
   for (const VerdictSet& set : changes.sets) {
     RC_ASSERT(!sets.contains(set.id));
     sets[set.id] = set;
   }
-  for (const std::string& gone : changes.erased_sets) RC_ASSERT(sets.erase(gone) == 1U);
-  for (const PolicyPeer& peer : changes.peers) peers[peer.prefix] = peer.peer;
-  for (const Prefix& gone : changes.erased_peers) RC_ASSERT(peers.erase(gone) == 1U);
   for (const GuardedPod& pod : changes.pods) guarded[pod.attachment] = pod;
+  look();
+  for (std::size_t i = 0; i < changes.peers.size(); ++i) {
+    peers[changes.peers[i].prefix] = changes.peers[i].peer;
+    if (i == changes.peers.size() / 2) look();
+  }
+  look();
+  for (std::size_t i = 0; i < changes.erased_peers.size(); ++i) {
+    RC_ASSERT(peers.erase(changes.erased_peers[i]) == 1U);
+    if (i == changes.erased_peers.size() / 2) look();
+  }
+  look();
   for (const std::string& gone : changes.erased_pods) RC_ASSERT(guarded.erase(gone) == 1U);
+  for (const std::string& gone : changes.erased_sets) RC_ASSERT(sets.erase(gone) == 1U);
+  for (RuleNumber gone : changes.erased_rules) rules.erase(gone);
+}
+
+void World::take(const std::function<void()>& look) {
+  now += std::chrono::seconds(number(0, 40));
+  if (auto prepared = compiler.prepare(now)) write(*prepared, look);
+  write(compiler.compile(now), look);
   RC_ASSERT(compiler.errors().empty());
+  RC_ASSERT(!compiler.prepare(now));
   RC_ASSERT(compiler.compile(now).empty());
+}
+
+bool World::allowed(PolicyDirection direction, int at, const Party& peer, Traffic traffic) const {
+  const GuardedPod& row = guarded.at(fmt::format("c{}/eth0", at));
+  const std::string& id = direction == PolicyDirection::kIngress ? row.ingress : row.egress;
+  if (id.empty()) return true;
+  auto protocol =
+      static_cast<std::uint8_t>(traffic.protocol ? static_cast<int>(*traffic.protocol) : 1);
+  return (look_up(sets.at(id), peer_of(*peer.ip), protocol, traffic.port) & kVerdictAllow) != 0;
 }
 
 void World::check_direction(PolicyDirection direction, int at, const Pod& pod, const Party& peer,
@@ -260,7 +292,21 @@ void World::check_direction(PolicyDirection direction, int at, const Pod& pod, c
   }
 }
 
-void World::check() const {
+constexpr std::array<Port, 7> kPorts{0, 1, 2, 4, 5, 8, 65535};
+
+template <class Body>
+void each_traffic(Body body) {
+  for (Port port : kPorts)
+    for (int protocol = 0; protocol < 4; ++protocol) {
+      Traffic traffic;
+      traffic.port = port;
+      if (protocol < 3) traffic.protocol = kProtocols[static_cast<std::size_t>(protocol)];
+      body(traffic);
+    }
+}
+
+// All pods, and some addresses outside.
+std::vector<Party> World::parties() const {
   std::vector<Party> parties;
   for (const auto& [at, pod] : pods) parties.push_back(party_of(pod));
   for (int i = 0; i < 4; ++i) {
@@ -270,16 +316,28 @@ void World::check() const {
                              [&](const auto& entry) { return entry.second.ip == *outside.ip; }))
       parties.push_back(outside);
   }
+  return parties;
+}
+
+void World::check() const {
+  std::vector<Party> all = parties();
   for (const auto& [at, pod] : pods)
-    for (const Party& peer : parties)
-      for (Port port : {Port{0}, Port{1}, Port{2}, Port{4}, Port{5}, Port{8}, Port{65535}})
-        for (int protocol = 0; protocol < 4; ++protocol) {
-          Traffic traffic;
-          traffic.port = port;
-          if (protocol < 3) traffic.protocol = kProtocols[static_cast<std::size_t>(protocol)];
-          check_direction(PolicyDirection::kIngress, at, pod, peer, traffic);
-          check_direction(PolicyDirection::kEgress, at, pod, peer, traffic);
-        }
+    for (const Party& peer : all)
+      each_traffic([&](Traffic traffic) {
+        check_direction(PolicyDirection::kIngress, at, pod, peer, traffic);
+        check_direction(PolicyDirection::kEgress, at, pod, peer, traffic);
+      });
+}
+
+std::vector<bool> World::verdicts(const std::vector<Party>& peers_asked) const {
+  std::vector<bool> result;
+  for (const auto& [at, pod] : pods)
+    for (const Party& peer : peers_asked)
+      each_traffic([&](Traffic traffic) {
+        for (PolicyDirection direction : {PolicyDirection::kIngress, PolicyDirection::kEgress})
+          result.push_back(allowed(direction, at, peer, traffic));
+      });
+  return result;
 }
 
 TEST_CASE("compiled tables say what the rules say") {
@@ -289,6 +347,24 @@ TEST_CASE("compiled tables say what the rules say") {
       for (int edits = number(1, 8); edits > 0; --edits) world.edit();
       world.take();
       world.check();
+    }
+  }));
+}
+
+TEST_CASE("while policies change, everything is judged by the old ones or by the new ones") {
+  REQUIRE(rc::check("any policies, looked at while they are written", [] {
+    World world;
+    for (int edits = number(4, 24); edits > 0; --edits) world.edit();
+    world.take();
+    for (int round = number(1, 4); round > 0; --round) {
+      for (int edits = number(1, 3); edits > 0; --edits) world.edit_policy();
+      std::vector<Party> parties = world.parties();
+      std::vector<std::vector<bool>> seen{world.verdicts(parties)};
+      world.take([&] { seen.push_back(world.verdicts(parties)); });
+      seen.push_back(world.verdicts(parties));
+      for (const std::vector<bool>& moment : seen)
+        for (std::size_t i = 0; i < moment.size(); ++i)
+          RC_ASSERT(moment[i] == seen.front()[i] || moment[i] == seen.back()[i]);
     }
   }));
 }
