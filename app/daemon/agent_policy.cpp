@@ -9,6 +9,9 @@ namespace tombolo {
 namespace {
 
 constexpr std::string_view kReconciler = "policy";
+// How long a change waits for what prepares it. Beyond it, it comes at once: better a moment in
+// which some addresses are judged as their neighbours are than a policy that is not in force.
+constexpr auto kPrepareLimit = std::chrono::seconds(1);
 
 struct PolicyGone {
   std::string key;
@@ -54,8 +57,13 @@ struct AgentPolicy::Input {
 };
 
 struct AgentPolicy::Compiled {
+  std::optional<policy::Changes> prepared;  // then nothing else yet
   policy::Changes changes;
   std::map<std::string, std::string> errors;
+  void finish(policy::Compiler& compiler, MonotonicTime now) {
+    changes = compiler.compile(now);
+    errors = compiler.errors();
+  }
 };
 
 AgentPolicy::AgentPolicy(AgentTables& tables, Table<ReconcileStatus>::Writer status,
@@ -216,12 +224,23 @@ asio::awaitable<void> AgentPolicy::compile() {
                 now = context_.clock.now()]() mutable {
       for (Input& one : input) std::move(one).tell(*compiler);
       Compiled compiled;
-      compiled.changes = compiler->compile(now);
-      compiled.errors = compiler->errors();
+      compiled.prepared = compiler->prepare(now);
+      if (!compiled.prepared) compiled.finish(*compiler, now);
       return compiled;
     };
     Compiled compiled = co_await worker_.run(std::move(job));
     if (context_.tasks.cancelled()) co_return;
+    if (compiled.prepared) {
+      write(std::move(*compiled.prepared));
+      if (auto ready = co_await prepared_in_kernel(); !ready) co_return;
+      auto rest = [compiler = compiler_.get(), now = context_.clock.now()] {
+        Compiled finished;
+        finished.finish(*compiler, now);
+        return finished;
+      };
+      compiled = co_await worker_.run(std::move(rest));
+      if (context_.tasks.cancelled()) co_return;
+    }
     write(std::move(compiled.changes));
     report(std::move(compiled.errors));
     compiled_once_ = true;
@@ -233,6 +252,15 @@ asio::awaitable<void> AgentPolicy::compile() {
     }
     compiling_ = false;
   }
+}
+
+// Waits until the kernel tells the addresses apart that the next rules tell apart.
+asio::awaitable<Result<void>> AgentPolicy::prepared_in_kernel() {
+  MonotonicTime end = context_.clock.now() + kPrepareLimit;
+  while (!reconciler_->settled() && context_.clock.now() < end) {
+    CO_TRY_OK(co_await context_.clock.sleep_for(std::chrono::milliseconds(1)));
+  }
+  co_return Result<void>{};
 }
 
 std::vector<AgentPolicy::Input> AgentPolicy::take_input() {

@@ -59,6 +59,7 @@ class AgentPolicy final : public InterfaceHooks {
   asio::awaitable<void> guard_attached();
   asio::awaitable<Result<void>> guard_all();
   asio::awaitable<void> compile();
+  asio::awaitable<Result<void>> prepared_in_kernel();
   std::vector<Input> take_input();
   void add_pod(const std::string& attachment, std::vector<Input>& input);
   void write(policy::Changes changes);

@@ -90,6 +90,7 @@ class FakeGuard final : public bpf::Guard, public bpf::PolicyMaps {
     if (at == interfaces_.end()) return fail(Code::kNotFound, "{}", pod.host_interface);
     at->second.pod = pod;
     ++at->second.puts;
+    look();
     return {};
   }
   Result<void> close_pod(const std::string& host_interface) override {
@@ -100,6 +101,7 @@ class FakeGuard final : public bpf::Guard, public bpf::PolicyMaps {
   Result<void> put_peer(const PolicyPeer& peer) override {
     std::lock_guard lock(mutex_);
     peers_.insert_or_assign(peer.key(), peer);
+    look();
     return {};
   }
   Result<void> erase_peer(const Prefix& prefix) override {
@@ -136,11 +138,21 @@ class FakeGuard final : public bpf::Guard, public bpf::PolicyMaps {
   }
 
   std::set<std::string> refused;  // of attach()
+  std::string watched;            // "ADDRESS/32"; how often tbo-web was shut to it:
+  int shut = 0;
   int attaches = 0;
   std::vector<PolicyPeer> seeded_peers;
   std::vector<std::pair<RuleNumber, std::uint64_t>> seeded_rules;
 
  private:
+  void look() {
+    auto web = interfaces_.find("tbo-web");
+    auto peer = peers_.find(watched);
+    if (web == interfaces_.end() || !web->second.pod || peer == peers_.end()) return;
+    const VerdictSet& set = sets_.at(web->second.pod->ingress);
+    if ((policy::look_up(set, peer->second.peer, 6, 80) & kVerdictAllow) == 0) ++shut;
+  }
+
   std::mutex mutex_;
   std::map<std::string, Interface> interfaces_;
   std::map<std::string, VerdictSet> sets_;
@@ -326,6 +338,34 @@ TEST_CASE("policies, identities and pods become verdicts, and follow what change
   world.policies.erase(isolation("").key());
   REQUIRE(world.until([&] { return world.row("web")->ingress.empty(); }));
   REQUIRE(world.until([&] { return world.settling.busy({}).empty(); }));
+}
+
+TEST_CASE("a block that tells clients apart shuts out none that it lets in, at no time") {
+  World world;
+  world.attachments.mark_synced();
+  world.all_synced();
+  Policy policy = isolation("client");
+  world.policies.upsert(policy);
+  world.add_client("client", 131073, "10.2.0.1");
+  world.add_client("client", 131073, "10.2.0.2");
+  world.add_client("own", 65792, "10.1.0.1");
+  world.local_pods.upsert({"shop", "web", 65792, "default", {}});
+  world.start();
+  Attachment web = attachment("web", "10.1.0.1");
+  REQUIRE(world.drive.run(world.policy->before_up(web)));
+  world.attachments.upsert(web);
+  REQUIRE(world.until([&] { return world.allowed("web", "10.2.0.1"); }));
+  REQUIRE(world.until([&] { return world.settling.busy({}).empty(); }));
+  world.guard.watched = "10.2.0.1/32";
+  PolicyPeerMatch block;
+  block.prefix = Prefix::parse("10.2.0.0/24").value();
+  block.except = {Prefix::parse("10.2.0.2/32").value()};
+  policy.rules[0].peers = {block};
+  world.policies.upsert(policy);
+  REQUIRE(world.until([&] { return !world.allowed("web", "10.2.0.2"); }));
+  REQUIRE(world.until([&] { return world.settling.busy({}).empty(); }));
+  REQUIRE(world.allowed("web", "10.2.0.1"));
+  REQUIRE(world.guard.shut == 0);
 }
 
 TEST_CASE(
