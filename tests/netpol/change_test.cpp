@@ -23,12 +23,6 @@ constexpr Port kPort = 80;
 enum Slot : std::size_t { kClient, kServer, kStranger };
 constexpr int kPatienceMs = 5'000;
 
-// The same blocks in every step: addresses are told apart in the same way before and after (what
-// holds where they are not: docs/policy.md, "While it changes").
-constexpr auto kBlocks =
-    ", {from: [{ipBlock: {cidr: 10.0.0.0/24, except: [10.0.0.1/32, 10.0.0.3/32]}}], "
-    "ports: [{port: 9}]}";
-
 // Nobody reaches the server but by the rules in `from`; the client has version 1 or another.
 Step step_of(const std::string& from, const std::string& version = "1") {
   Step step;
@@ -51,9 +45,8 @@ metadata: {{namespace: shop, name: {}}}
 spec: {}
 )";
   std::string yaml = fmt::format(kPolicy, "isolation", "{podSelector: {}, policyTypes: [Ingress]}");
-  yaml +=
-      fmt::format(kPolicy, "server",
-                  "{podSelector: {matchLabels: {app: server}}, ingress: [" + from + kBlocks + "]}");
+  yaml += fmt::format(kPolicy, "server",
+                      "{podSelector: {matchLabels: {app: server}}, ingress: [" + from + "]}");
   step.policies = policies_of(yaml, "shop.yaml");
   return step;
 }
