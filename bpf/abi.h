@@ -130,8 +130,8 @@ static inline __u32 lb_ring_flags(__u64 word) {
  *
  * How a packet is judged:
  *
- *   pol_interfaces[ifindex], pol_pods[slot]      -> the pod: its addresses, one set per direction
- *   pol_flows[hash of both ends, in order]       -> judged already, under this generation: done
+ *   pol_places[ifindex], pol_pods[slot]          -> the pod: its addresses, one set per direction
+ *   pol_buckets, pol_flows[hash of both ends]    -> judged already, under this generation: done
  *   policy_addresses[address], policy_ranges     -> peer number of the other end
  *   policy_sets[set]                             -> where its tables are
  *   policy_classes[set's offset + peer number]   -> peer class
@@ -143,6 +143,7 @@ static inline __u32 lb_ring_flags(__u64 word) {
  */
 enum {
   kMaxPolicyInterfaces = 4096,
+  kInterfacePlaces = 1 << 14,
   kMaxPolicyAddresses = 1 << 18,
   kMaxPolicyRanges = 1 << 16,
   kFlowWays = 8, /* flows in one bucket */
@@ -191,6 +192,14 @@ struct policy_slot {
   __u32 slot;
 };
 TOMBOLO_ABI_SIZE(policy_slot, 4);
+
+/* The same without hashing, by the lower bits of the interface's number. What is there may be of
+ * another interface with the same bits; then the hash is asked. */
+struct policy_place {
+  __u32 slot;
+  __u32 pad;
+};
+TOMBOLO_ABI_SIZE(policy_place, 8);
 
 /* An interface's slot. It never changes: a change is another slot, and the old one rests until
  * readers are gone. */
@@ -249,29 +258,37 @@ enum policy_flow_state {
   kFlowOtherEnds = 8,
   kFlowReset = 16,
   kFlowNode = 32, /* started by the pod's own node: always allowed */
+  kFlowTcp = 64,
 };
 
 /* One flow, both directions, of both pods when both are on this node. [1] is for the pod that
- * started it (its egress rules decide), [0] for the pod that it was started to. */
+ * started it (its egress rules decide), [0] for the pod that it was started to. A cache line. */
 struct policy_flow {
   __u64 key[5];    /* lower address, higher address, ports | protocol << 32 | net_id << 40 */
   __u64 judged[2]; /* generation << 32 | verdict */
   __u32 birth[2];  /* of the pod that accepted it once; 0: nobody did */
-  __u32 seen;      /* in ticks of 2^kTickShift ns */
-  __u32 state;
 };
-TOMBOLO_ABI_SIZE(policy_flow, 72);
+TOMBOLO_ABI_SIZE(policy_flow, 64);
+
+struct policy_flows {
+  struct policy_flow at[kFlowWays];
+};
+TOMBOLO_ABI_SIZE(policy_flows, 512);
+
+/* The bucket of those flows: all that is needed to find one, or a place for one, in a cache line.
+ * Both are written under the lock, and read without it between two looks at the version. */
 struct policy_bucket {
 #ifdef __bpf__
   struct bpf_spin_lock lock;
 #else
   __u32 lock;
 #endif
-  __u32 pad[7];
-  __u32 tags[kFlowWays]; /* other bits of the hash; 0: free */
-  struct policy_flow flows[kFlowWays];
+  __u32 version;         /* odd while it is written */
+  __u16 tags[kFlowWays]; /* other bits of the hash; 0: free */
+  __u32 seen[kFlowWays]; /* in ticks of 2^kTickShift ns; also written without the lock */
+  __u8 state[kFlowWays];
 };
-TOMBOLO_ABI_SIZE(policy_bucket, 640);
+TOMBOLO_ABI_SIZE(policy_bucket, 64);
 
 struct policy_fragment_key {
   __u32 source_be[4];

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 //
-// The table of flows: buckets of eight, each under a spin lock, in one array. It is never full: in
-// a full bucket a new flow takes the place of the one that was seen longest ago, and that is
-// counted. Nothing here needs the daemon.
+// The table of flows: buckets of eight in one array. A bucket is written under its spin lock, and
+// read without. It is never full: in a full bucket a new flow takes the place of the one that was
+// seen longest ago, and that is counted. Nothing here needs the daemon.
 #pragma once
 
 /* Seconds after which a flow is forgotten. */
@@ -43,7 +43,7 @@ struct found_flow {
   __u32 side;    /* which side of the flow the pod is */
   __u32 birth;
   __u32 state;
-  __u32 passed; /* nothing more to decide */
+  __u32 way;
   __u64 judged;
 };
 
@@ -82,32 +82,67 @@ static __always_inline void place_of(const struct policy_globals* state, __u32 m
   hash *= 0xbf58476d1ce4e5b9ULL;
   hash ^= hash >> 32;
   place->bucket = (__u32)hash & mask;
-  place->tag = (__u32)(hash >> 32) | 1;
+  place->tag = ((__u32)(hash >> 32) & 0xffff) | 1;
+  /* Its memory is fetched while other things are done. */
+  struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_buckets, &place->bucket);
+  if (bucket) (void)*(volatile __u32*)&bucket->version;
 }
 
-static __always_inline _Bool is_expired(const struct policy_flow* flow, __u32 now) {
+static __always_inline _Bool is_expired(__u32 state, __u32 seen, __u32 now) {
   __u32 limit = kOtherOneWay;
-  if ((__u8)(flow->key[4] >> 32) == IPPROTO_TCP) {
-    limit = flow->state & kFlowAnswered ? kTcpEstablished : kTcpOpening;
-    __u32 ends = flow->state & (kFlowStarterEnds | kFlowOtherEnds);
-    if (flow->state & kFlowReset || ends == (kFlowStarterEnds | kFlowOtherEnds)) limit = kTcpEnding;
-  } else if (flow->state & kFlowAnswered) {
+  if (state & kFlowTcp) {
+    limit = state & kFlowAnswered ? kTcpEstablished : kTcpOpening;
+    __u32 ends = state & (kFlowStarterEnds | kFlowOtherEnds);
+    if (state & kFlowReset || ends == (kFlowStarterEnds | kFlowOtherEnds)) limit = kTcpEnding;
+  } else if (state & kFlowAnswered) {
     limit = kOtherAnswered;
   }
-  return now - flow->seen > limit * kTicksPerSecond;
+  return now - seen > limit * kTicksPerSecond;
 }
 
 static __always_inline _Bool same_key(const __u64* a, const __u64* b) {
   return a[3] == b[3] && a[4] == b[4] && a[1] == b[1] && a[0] == b[0] && a[2] == b[2];
 }
 
-/* Which of the ways has the flow, or kFlowWays. The lock is held. */
+/* 1 for 0, else 0; x below 2^31. Without branches, each of which doubles what the verifier walks.
+ */
+static __always_inline __u32 is_zero(__u32 x) {
+  __u32 less = x - 1;
+  barrier_var(less);
+  return less >> 31;
+}
+
+/* Which of the ways has the flow, or kFlowWays. */
 static __always_inline __u32 way_of(const struct policy_bucket* bucket,
+                                    const struct policy_flows* flows,
                                     const struct flow_place* place) {
+  __u32 candidates = 0;
 #pragma unroll
-  for (__u32 i = 0; i < kFlowWays; ++i)
-    if (bucket->tags[i] == place->tag && same_key(bucket->flows[i].key, place->key)) return i;
+  for (__u32 i = 0; i < kFlowWays; ++i) candidates |= is_zero(bucket->tags[i] ^ place->tag) << i;
+  for (int i = 0; i < kFlowWays && candidates; ++i) {
+    __u32 lowest = candidates & -candidates;
+    __u32 way = (is_zero(lowest & 0xaa) ^ 1) | (is_zero(lowest & 0xcc) ^ 1) << 1 |
+                (is_zero(lowest & 0xf0) ^ 1) << 2;
+    way &= kFlowWays - 1;
+    if (same_key(flows->at[way].key, place->key)) return way;
+    candidates &= candidates - 1;
+  }
   return kFlowWays;
+}
+
+/* The age of the oldest flow, with its way in the lower three bits; bit 40 for a free place. */
+static __always_inline __u64 oldest_of(const struct policy_bucket* bucket, __u32 now) {
+  __u64 oldest = 0;
+#pragma unroll
+  for (__u32 i = 0; i < kFlowWays; ++i) {
+    __u64 age = (__u64)(__u32)(now - bucket->seen[i] + 1) << 3 | i;
+    age |= (__u64)is_zero(bucket->tags[i]) << 40;
+    __u64 less = oldest - age;
+    barrier_var(less);
+    less = (__u64)((__s64)less >> 63);
+    oldest ^= (oldest ^ age) & less;
+  }
+  return oldest;
 }
 
 /* The state after a packet that passed. */
@@ -122,43 +157,79 @@ static __always_inline __u32 next_state(__u32 state, _Bool forward, __u32 protoc
   return state;
 }
 
-/* Finds the flow; a packet of one that is judged in this generation is let through here. */
-__noinline int meet(const struct meeting* met, struct found_flow* out) {
-  if (!met || !out) return 0;
-  struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_flows, &met->place.bucket);
-  if (!bucket) return 0;
+/* A copy of the flow, if it is there. */
+static __always_inline void look(const struct policy_bucket* bucket,
+                                 const struct policy_flows* flows, const struct meeting* met,
+                                 struct found_flow* out) {
   out->found = 0;
-  out->passed = 0;
-  bpf_spin_lock(&bucket->lock);
-  __u32 way = way_of(bucket, &met->place);
-  if (way < kFlowWays) {
-    struct policy_flow* flow = &bucket->flows[way];
-    if (!is_expired(flow, met->now)) {
-      __u32 state = flow->state;
-      __u32 forward = (state & kFlowLowStarted) == met->place.low_sent;
-      __u32 side = forward ? met->side : !met->side;
-      __u64 judged = side ? flow->judged[1] : flow->judged[0];
-      __u32 birth = side ? flow->birth[1] : flow->birth[0];
-      out->found = 1;
-      out->forward = forward;
-      out->side = side;
-      out->judged = judged;
-      out->birth = birth;
-      out->state = state;
-      _Bool current = birth == met->birth && (forward || met->kind != kOpens);
-      _Bool allowed =
-          judged >> 32 == met->generation && judged & kPolicyAllow && !(state & kFlowNode);
-      /* The node always reaches its pods, and a pod may always answer it. */
-      if (state & kFlowNode) allowed = met->side ? !forward : met->from_node;
-      if (current && allowed) {
-        out->passed = 1;
-        flow->seen = met->now;
-        flow->state = next_state(state, forward, met->protocol, met->kind, met->tcp_flags);
-      }
-    }
+  __u32 way = way_of(bucket, flows, &met->place);
+  if (way >= kFlowWays) return;
+  const struct policy_flow* flow = &flows->at[way];
+  __u32 state = bucket->state[way];
+  __u32 seen = bucket->seen[way];
+  /* A packet may have been seen by another CPU after this one looked at the clock. */
+  __u32 now = (__s32)(seen - met->now) > 0 ? seen : met->now;
+  if (is_expired(state, seen, now)) return;
+  out->found = 1;
+  out->way = way;
+  out->state = state;
+  out->forward = (state & kFlowLowStarted) == met->place.low_sent;
+  out->side = out->forward ? met->side : !met->side;
+  out->judged = out->side ? flow->judged[1] : flow->judged[0];
+  out->birth = out->side ? flow->birth[1] : flow->birth[0];
+}
+
+/* Between looks at the version and what is read in their protection: x86 keeps loads in order and
+ * stores in order, others are told to by an atomic operation. */
+static __always_inline __u32 version_of(struct policy_bucket* bucket) {
+  if (weakly_ordered) return __sync_fetch_and_add(&bucket->version, 0);
+  return *(volatile __u32*)&bucket->version;
+}
+
+static __always_inline void next_version(struct policy_bucket* bucket) {
+  barrier();
+  if (weakly_ordered)
+    __sync_fetch_and_add(&bucket->version, 1);
+  else
+    *(volatile __u32*)&bucket->version = bucket->version + 1;
+  barrier();
+}
+
+/* Finds the flow and returns 1 when the packet passes by a judgement of this generation. */
+__noinline int meet(const struct meeting* met, struct found_flow* flow) {
+  if (!met || !flow) return 0;
+  struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_buckets, &met->place.bucket);
+  struct policy_flows* flows = bpf_map_lookup_elem(&pol_flows, &met->place.bucket);
+  if (!bucket || !flows) return 0;
+  __u32 version = version_of(bucket);
+  barrier();
+  look(bucket, flows, met, flow);
+  barrier();
+  if (version & 1 || version_of(bucket) != version) {
+    bpf_spin_lock(&bucket->lock);
+    look(bucket, flows, met, flow);
+    bpf_spin_unlock(&bucket->lock);
   }
+  if (!flow->found || flow->birth != met->birth) return 0;
+  if (!flow->forward && met->kind == kOpens) return 0;
+  __u32 state = flow->state;
+  /* The node always reaches its pods, and a pod may always answer it. */
+  _Bool allowed = state & kFlowNode
+                      ? (met->side ? !flow->forward : met->from_node)
+                      : flow->judged >> 32 == met->generation && flow->judged & kPolicyAllow;
+  if (!allowed) return 0;
+  __u32 way = flow->way & (kFlowWays - 1);
+  if (bucket->seen[way] != met->now) bucket->seen[way] = met->now;
+  if (next_state(state, flow->forward, met->protocol, met->kind, met->tcp_flags) == state) return 1;
+  bpf_spin_lock(&bucket->lock);
+  /* Unless another has its place by now. */
+  __u32 current = bucket->state[way];
+  if (bucket->tags[way] == met->place.tag && same_key(flows->at[way].key, met->place.key) &&
+      !((state ^ current) & kFlowLowStarted))
+    bucket->state[way] =
+        (__u8)next_state(current, flow->forward, met->protocol, met->kind, met->tcp_flags);
   bpf_spin_unlock(&bucket->lock);
-  return 0;
+  return 1;
 }
 
 struct judgement {
@@ -172,29 +243,23 @@ struct judgement {
 /* Keeps a judgement, in place of the flow itself, of a free, an expired or the oldest one. */
 __noinline int keep(const struct meeting* met, const struct judgement* said) {
   if (!met || !said) return 0;
-  struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_flows, &met->place.bucket);
-  if (!bucket) return 0;
+  struct policy_bucket* bucket = bpf_map_lookup_elem(&pol_buckets, &met->place.bucket);
+  struct policy_flows* flows = bpf_map_lookup_elem(&pol_flows, &met->place.bucket);
+  if (!bucket || !flows) return 0;
   _Bool evicted = 0;
   bpf_spin_lock(&bucket->lock);
-  __u32 way = way_of(bucket, &met->place);
+  __u32 way = way_of(bucket, flows, &met->place);
   _Bool fresh = said->fresh || way == kFlowWays;
+  next_version(bucket);
   if (way == kFlowWays) {
-    __u32 oldest = 0;
-    way = 0;
-#pragma unroll
-    for (__u32 i = 0; i < kFlowWays; ++i) {
-      __u32 age = met->now - bucket->flows[i].seen;
-      if (bucket->tags[i] == 0) age = ~0u;
-      if (age >= oldest) {
-        oldest = age;
-        way = i;
-      }
-    }
-    way &= kFlowWays - 1;
-    evicted = oldest != ~0u && !is_expired(&bucket->flows[way], met->now);
-    bucket->tags[way] = met->place.tag;
+    __u64 oldest = oldest_of(bucket, met->now);
+    way = (__u32)oldest & (kFlowWays - 1);
+    evicted = !(oldest >> 40) && !is_expired(bucket->state[way], bucket->seen[way], met->now);
+    bucket->tags[way] = (__u16)met->place.tag;
   }
-  struct policy_flow* flow = &bucket->flows[way & (kFlowWays - 1)];
+  way &= kFlowWays - 1;
+  struct policy_flow* flow = &flows->at[way];
+  __u32 state = bucket->state[way];
   if (fresh) {
     flow->key[0] = met->place.key[0];
     flow->key[1] = met->place.key[1];
@@ -205,8 +270,9 @@ __noinline int keep(const struct meeting* met, const struct judgement* said) {
     flow->judged[1] = 0;
     flow->birth[0] = 0;
     flow->birth[1] = 0;
-    __u32 low_started = said->forward ? met->place.low_sent : met->place.low_sent ^ kFlowLowStarted;
-    flow->state = low_started | said->node;
+    state = said->forward ? met->place.low_sent : met->place.low_sent ^ kFlowLowStarted;
+    state |= said->node;
+    if (met->protocol == IPPROTO_TCP) state |= kFlowTcp;
   }
   _Bool allowed = said->judged & kPolicyAllow;
   if (said->side) {
@@ -217,9 +283,11 @@ __noinline int keep(const struct meeting* met, const struct judgement* said) {
     if (allowed) flow->birth[0] = met->birth;
   }
   if (allowed) {
-    flow->seen = met->now;
-    flow->state = next_state(flow->state, said->forward, met->protocol, met->kind, met->tcp_flags);
+    bucket->seen[way] = met->now;
+    state = next_state(state, said->forward, met->protocol, met->kind, met->tcp_flags);
   }
+  bucket->state[way] = (__u8)state;
+  next_version(bucket);
   bpf_spin_unlock(&bucket->lock);
   if (evicted) count(kPolicyFlowsEvicted);
   return 0;

@@ -25,6 +25,7 @@ struct PolicyArrays {
   MappedArray<abi::policy_rule> rules;
   MappedArray<abi::policy_globals> globals;
   MappedArray<abi::policy_interface> pods;
+  MappedArray<abi::policy_place> places;
 };
 
 // ---- verdict sets in the arrays (sets.cpp)

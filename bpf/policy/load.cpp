@@ -14,7 +14,9 @@ namespace {
 void use_sizes(policy_bpf* skeleton, const GuardSizes& sizes) {
   auto size = [](bpf_map* map, std::uint32_t entries) { bpf_map__set_max_entries(map, entries); };
   std::uint32_t buckets = (sizes.flows + abi::kFlowWays - 1) / abi::kFlowWays;
-  size(skeleton->maps.pol_flows, std::bit_ceil(std::max(buckets, 1U)));
+  buckets = std::bit_ceil(std::max(buckets, 1U));
+  size(skeleton->maps.pol_buckets, buckets);
+  size(skeleton->maps.pol_flows, buckets);
   size(skeleton->maps.pol_addresses, sizes.peers);
   size(skeleton->maps.pol_ranges, sizes.ranges);
   size(skeleton->maps.pol_interfaces, sizes.pods);
@@ -58,6 +60,9 @@ class LoadedPolicy final : public PolicyPrograms {
       TRY(taken, take_over_map(map, path));
       if (!taken) fresh.emplace_back(map, path);
     }
+#if defined(__x86_64__)
+    skeleton_->rodata->weakly_ordered = 0;
+#endif
     skeleton_->rodata->flow_bucket_mask = bpf_map__max_entries(skeleton_->maps.pol_flows) - 1;
     if (int error = policy_bpf__load(skeleton_); error != 0)
       return fail_errno(-error, "the kernel refuses the policy programs: {}", log.text());

@@ -14,6 +14,14 @@ struct {
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, kInterfacePlaces);
+  __type(key, __u32);
+  __type(value, struct policy_place);
+} pol_places SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, 2 * kMaxPolicyInterfaces + 1);
   __type(key, __u32);
   __type(value, struct policy_interface);
@@ -35,11 +43,22 @@ struct {
   __type(value, struct policy_peer);
 } pol_ranges SEC(".maps");
 
+/* Nobody maps these two: the flag aligns their values to pages, so that each bucket and each flow
+ * is in one cache line. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
   __uint(max_entries, kMaxFlowBuckets);
   __type(key, __u32);
   __type(value, struct policy_bucket);
+} pol_buckets SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, kMaxFlowBuckets);
+  __type(key, __u32);
+  __type(value, struct policy_flows);
 } pol_flows SEC(".maps");
 
 struct {

@@ -96,14 +96,17 @@ class RealPolicyMaps final : public KernelPolicyMaps {
     TRY(rules, map_array<abi::policy_rule>(programs_, "pol_rules"));
     TRY(globals, map_array<abi::policy_globals>(programs_, "pol_globals"));
     TRY(slots, map_array<abi::policy_interface>(programs_, "pol_pods"));
-    arrays_ = {std::move(sets),     std::move(directories), std::move(pages),   std::move(classes),
-               std::move(verdicts), std::move(rules),       std::move(globals), std::move(slots)};
+    TRY(places, map_array<abi::policy_place>(programs_, "pol_places"));
+    arrays_ = {std::move(sets),    std::move(directories), std::move(pages),
+               std::move(classes), std::move(verdicts),    std::move(rules),
+               std::move(globals), std::move(slots),       std::move(places)};
     TRY(grace, Grace::open());
     grace_ = std::move(grace);
     sets_ = std::make_unique<SetStore>(arrays_, grace_);
     slots_ = std::make_unique<IdPool>(static_cast<std::uint32_t>(arrays_.pods.size()));
     prepare_globals();
     TRY_OK(rebuild_interfaces());
+    TRY_OK(rebuild_places());
     return rebuild_peers();
   }
 
@@ -201,6 +204,10 @@ class RealPolicyMaps final : public KernelPolicyMaps {
     return reinterpret_cast<std::uint64_t&>(arrays_.rules.at(number).digest);
   }
   Result<void> rebuild_interfaces();
+  Result<void> rebuild_places();
+  std::atomic_ref<__u32> place_of(std::uint32_t ifindex) {
+    return std::atomic_ref(arrays_.places.at(ifindex % abi::kInterfacePlaces).slot);
+  }
   Result<void> rebuild_peers();
   Result<void> clear_counts(RuleNumber number);
   int write_peer(const PolicyPeer& peer);
@@ -249,6 +256,23 @@ Result<void> RealPolicyMaps::rebuild_interfaces() {
         interfaces_.emplace(ifindex, std::move(known));
       }));
   return adopted;
+}
+
+// A life that ended between two writes may have left a place behind.
+Result<void> RealPolicyMaps::rebuild_places() {
+  std::map<std::uint32_t, std::uint32_t> slot_at;
+  for (const auto& [ifindex, known] : interfaces_)
+    slot_at[ifindex % abi::kInterfacePlaces] = known.slot;
+  bool changed = false;
+  for (std::uint32_t at = 0; at < arrays_.places.size(); ++at) {
+    auto found = slot_at.find(at);
+    std::uint32_t wanted = found == slot_at.end() ? 0 : found->second;
+    if (auto place = place_of(at); place.load() != wanted) {
+      place.store(wanted);
+      changed = true;
+    }
+  }
+  return changed ? grace_.wait() : Result<void>{};
 }
 
 PodInForce RealPolicyMaps::pod_of(const Interface& known) {
@@ -321,6 +345,7 @@ Result<void> RealPolicyMaps::write(std::uint32_t ifindex, const abi::policy_inte
     slots_->give_back(slot);
     return fail_errno(-error, "write {} to the policy maps", static_cast<const char*>(value.name));
   }
+  place_of(ifindex).store(slot);
   Interface& known = interfaces_[ifindex];
   if (known.slot != 0) slots_->retire(known.slot);
   known.slot = slot;
@@ -333,6 +358,7 @@ Result<void> RealPolicyMaps::forget(std::uint32_t ifindex) {
   if (error != 0 && error != -ENOENT)
     return fail_errno(-error, "remove interface {} from the policy maps", ifindex);
   if (auto known = interfaces_.find(ifindex); known != interfaces_.end()) {
+    if (auto place = place_of(ifindex); place.load() == known->second.slot) place.store(0);
     slots_->retire(known->second.slot);
     interfaces_.erase(known);
   }

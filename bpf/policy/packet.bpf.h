@@ -14,6 +14,7 @@ enum {
   kEthertypeArp = 0x0806,
   kEthertypeV6 = 0x86dd,
   kMaxExtensions = 8,
+  kDirectBytes = 512,
   kFragmentsMore = 0x2000,
   kFragmentOffset = 0x1fff,
   kTcpFin = 1,
@@ -91,6 +92,7 @@ __noinline int owns_address(const struct policy_interface* pod, const struct ip_
 }
 
 static __always_inline _Bool owns(const struct policy_interface* pod, const __u32* address) {
+  if (pod->address_count > 0 && same_address(pod->addresses_be[0], address)) return 1;
   return owns_address(pod, (const struct ip_address*)address);
 }
 
@@ -100,21 +102,41 @@ static __always_inline _Bool is_link_local(const __u32* address) {
   return !(address[0] | address[1] | address[2] | address[3]);
 }
 
+/* Copies a header: straight from the frame where its first part is in one piece, as it mostly is.
+ */
+#define READ_HEADER(skb, at, out)                                                           \
+  ({                                                                                        \
+    _Bool read_ = 1;                                                                        \
+    __u32 at_ = (at);                                                                       \
+    void* data_ = (void*)(long)(skb)->data;                                                 \
+    if (at_ < kDirectBytes && data_ + at_ + sizeof(*(out)) <= (void*)(long)(skb)->data_end) \
+      *(out) = *(__typeof__(out))(data_ + at_);                                             \
+    else                                                                                    \
+      read_ = bpf_skb_load_bytes(skb, at_, out, sizeof(*(out))) == 0;                       \
+    read_;                                                                                  \
+  })
+
+struct first_words {
+  __be16 source;
+  __be16 destination;
+  __be32 sequence;
+};
+struct tcp_words {
+  struct first_words first;
+  __be32 acknowledged;
+  __u8 offset;
+  __u8 flags;
+  __be16 window;
+};
+
 /* The ports or what stands for them, from the first bytes of the transport header. */
 static __always_inline _Bool read_transport(struct __sk_buff* skb, struct packet* packet) {
-  struct {
-    __be16 source;
-    __be16 destination;
-    __be32 sequence;
-    __be32 acknowledged;
-    __u8 offset;
-    __u8 flags;
-  } __attribute__((packed)) tcp;
   __u8 protocol = packet->protocol;
   if (protocol == IPPROTO_TCP) {
-    if (bpf_skb_load_bytes(skb, packet->header, &tcp, sizeof(tcp))) return 0;
-    packet->source_port = tcp.source;
-    packet->destination_port = tcp.destination;
+    struct tcp_words tcp;
+    if (!READ_HEADER(skb, packet->header, &tcp)) return 0;
+    packet->source_port = tcp.first.source;
+    packet->destination_port = tcp.first.destination;
     packet->tcp_flags = tcp.flags;
     if (!(tcp.flags & kTcpSyn))
       packet->kind = kMiddle;
@@ -122,17 +144,18 @@ static __always_inline _Bool read_transport(struct __sk_buff* skb, struct packet
       packet->kind = tcp.flags & kTcpAck ? kAnswers : kOpens;
     return 1;
   }
+  struct first_words words;
   if (protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP) {
-    if (bpf_skb_load_bytes(skb, packet->header, &tcp, 8)) return 0;
-    packet->source_port = tcp.source;
-    packet->destination_port = tcp.destination;
+    if (!READ_HEADER(skb, packet->header, &words)) return 0;
+    packet->source_port = words.source;
+    packet->destination_port = words.destination;
     return 1;
   }
   _Bool v6_icmp = packet->is_v6 && protocol == IPPROTO_ICMPV6;
   if (!v6_icmp && (packet->is_v6 || protocol != IPPROTO_ICMP)) return 1;
   /* type, code, checksum; then the identifier */
-  if (bpf_skb_load_bytes(skb, packet->header, &tcp, 8)) return 0;
-  __u8 type = (__u8)(bpf_ntohs(tcp.source) >> 8);
+  if (!READ_HEADER(skb, packet->header, &words)) return 0;
+  __u8 type = (__u8)(bpf_ntohs(words.source) >> 8);
   packet->icmp_type = type;
   if (v6_icmp) {
     if (type < 128) packet->kind = kTellsError;
@@ -144,7 +167,7 @@ static __always_inline _Bool read_transport(struct __sk_buff* skb, struct packet
     if (type == 0) packet->kind = kAnswers;
   }
   if (packet->kind == kOpens || packet->kind == kAnswers) {
-    packet->source_port = (__u16)tcp.sequence;
+    packet->source_port = (__u16)words.sequence;
     packet->destination_port = packet->source_port;
   }
   return 1;
@@ -153,7 +176,7 @@ static __always_inline _Bool read_transport(struct __sk_buff* skb, struct packet
 static __always_inline enum parsed parse_v4(struct __sk_buff* skb, __u32 at,
                                             struct packet* packet) {
   struct iphdr ip;
-  if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip))) return kNoAddresses;
+  if (!READ_HEADER(skb, at, &ip)) return kNoAddresses;
   if (ip.version != 4 || ip.ihl < 5) return kNoAddresses;
   set_v4(packet->source, ip.saddr);
   set_v4(packet->destination, ip.daddr);
@@ -169,7 +192,7 @@ static __always_inline enum parsed parse_v4(struct __sk_buff* skb, __u32 at,
 static __always_inline enum parsed parse_v6(struct __sk_buff* skb, __u32 at,
                                             struct packet* packet) {
   struct ipv6hdr ip;
-  if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip))) return kNoAddresses;
+  if (!READ_HEADER(skb, at, &ip)) return kNoAddresses;
   if (ip.version != 6) return kNoAddresses;
   __builtin_memcpy(packet->source, &ip.saddr, 16);
   __builtin_memcpy(packet->destination, &ip.daddr, 16);
@@ -286,7 +309,8 @@ __noinline int parse(struct __sk_buff* skb, const struct policy_interface* pod,
   if (ethertype == kEthertypeArp) return check_arp(skb, pod, from_pod);
   if (ethertype != kEthertypeV4 && ethertype != kEthertypeV6) return kNoIp;
   packet->is_v6 = ethertype == kEthertypeV6;
-  int parsed = parse_ip(skb, packet, kEthernetBytes);
+  int parsed =
+      packet->is_v6 ? parse_ip(skb, packet, kEthernetBytes) : parse_v4(skb, kEthernetBytes, packet);
   if (parsed != kIp) return parsed;
   if (!packet->later_piece) {
     if (!read_transport(skb, packet)) return kBroken;

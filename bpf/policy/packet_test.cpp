@@ -267,6 +267,29 @@ TEST_CASE("counters per rule are exact, and all of it outlives the daemon") {
   REQUIRE(!rig.to_pod({.source = "10.0.0.4", .source_port = 1}));
 }
 
+TEST_CASE("in a full table the flows that rest longest give way, and connections go on") {
+  NEED_WORLD();
+  Rig rig;
+  rig.fill();
+  rig.put_pod(kIngress, "");
+  constexpr Port kFirst = 40000;
+  constexpr Port kFlows = 6000;
+  REQUIRE(kFlows > small_sizes().flows);
+  for (Port i = 0; i < kFlows; ++i)
+    if (!rig.to_pod({.source = "10.0.0.1", .source_port = static_cast<Port>(kFirst + i)})) FAIL(i);
+  std::uint64_t evicted = 0;
+  auto stats = run_now(rig.guard->stats());
+  REQUIRE(stats.has_value());
+  for (const GuardCounter& counter : *stats)
+    if (counter.name == "flows_evicted") evicted = counter.value;
+  REQUIRE(evicted >= kFlows - small_sizes().flows);
+  for (Port i = 0; i < kFlows; ++i) {
+    Frame middle{
+        .source = "10.0.0.1", .source_port = static_cast<Port>(kFirst + i), .tcp_flags = 16};
+    if (!rig.to_pod(middle)) FAIL(i);
+  }
+}
+
 // The limit is a million; older kernels walk more of the same program than newer ones.
 TEST_CASE("the verifier's walk through the programs stays short") {
   NEED_WORLD();

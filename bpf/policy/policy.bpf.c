@@ -18,6 +18,8 @@
 
 // Which address space this node's pods are in; 24 bits.
 const volatile __u32 net_id = 0;
+// Stores and loads of one CPU may be seen by another in another order (not on x86).
+const volatile __u32 weakly_ordered = 1;
 // Number of buckets of pol_flows (a power of two) less one.
 const volatile __u32 flow_bucket_mask = kMaxFlowBuckets - 1;
 
@@ -33,15 +35,23 @@ enum { kIngress = 0, kEgress = 1 };  // the two sides, as in policy_flow
 
 enum { kPassOn = TC_ACT_UNSPEC, kDrop = TC_ACT_SHOT };  // as tcx has them too: next, drop
 
+static __always_inline struct policy_interface* pod_in(const __u32* place, __u32 ifindex) {
+  __u32 slot = *(const volatile __u32*)place;
+  struct policy_interface* pod = bpf_map_lookup_elem(&pol_pods, &slot);
+  return pod && pod->ifindex == ifindex ? pod : 0;
+}
+
 // The pod behind an interface. The entry may be written anew for another interface while we look.
 static __always_inline struct policy_interface* pod_behind(__u32 ifindex) {
+  __u32 at = ifindex & (kInterfacePlaces - 1);
+  struct policy_place* place = bpf_map_lookup_elem(&pol_places, &at);
+  struct policy_interface* pod = place ? pod_in(&place->slot, ifindex) : 0;
+  if (pod) return pod;
   for (int i = 0; i < 2; ++i) {
     struct policy_slot* found = bpf_map_lookup_elem(&pol_interfaces, &ifindex);
     if (!found) return 0;
-    __u32 slot = *(volatile __u32*)&found->slot;
-    struct policy_interface* pod = bpf_map_lookup_elem(&pol_pods, &slot);
-    if (!pod) return 0;
-    if (pod->ifindex == ifindex) return pod;
+    pod = pod_in(&found->slot, ifindex);
+    if (pod) return pod;
   }
   count(kPolicyUnstable);
   return 0;
@@ -206,27 +216,23 @@ static __always_inline int follow_error(struct __sk_buff* skb, const struct pack
 }
 
 static __always_inline int judge_packet(struct __sk_buff* skb, const struct packet* packet,
-                                        const struct policy_interface* pod, __u32 side,
-                                        const struct policy_globals* state, __u32 generation) {
-  struct meeting met = {.now = (__u32)(bpf_ktime_get_coarse_ns() >> kTickShift),
-                        .generation = generation,
-                        .birth = pod->birth,
-                        .side = side,
-                        .protocol = packet->protocol,
-                        .kind = packet->kind,
-                        .tcp_flags = packet->tcp_flags,
-                        .from_node = side == kIngress && skb->ingress_ifindex == 0};
-  if (packet->kind == kTellsError && !met.from_node)
-    return follow_error(skb, packet, pod, &met, state);
-  place_of(state, flow_bucket_mask, packet, &met.place);
+                                        const struct policy_interface* pod, struct meeting* met,
+                                        const struct policy_globals* state) {
+  met->now = (__u32)(bpf_ktime_get_coarse_ns() >> kTickShift);
+  met->birth = pod->birth;
+  met->protocol = packet->protocol;
+  met->kind = packet->kind;
+  met->tcp_flags = packet->tcp_flags;
+  met->from_node = met->side == kIngress && skb->ingress_ifindex == 0;
+  if (packet->kind == kTellsError && !met->from_node)
+    return follow_error(skb, packet, pod, met, state);
   struct found_flow flow = {};
-  meet(&met, &flow);
-  if (flow.passed) {
+  if (meet(met, &flow)) {
     count_rule(skb, (__u32)flow.judged, 0);
     return kPassOn;
   }
-  if (met.from_node) return accept_node(packet, &met, &flow);
-  return decide(skb, packet, pod, &met, &flow);
+  if (met->from_node) return accept_node(packet, met, &flow);
+  return decide(skb, packet, pod, met, &flow);
 }
 
 static __always_inline int guard(struct __sk_buff* skb, __u32 side) {
@@ -236,12 +242,13 @@ static __always_inline int guard(struct __sk_buff* skb, __u32 side) {
   if (!state) return kDrop;
   // Before anything that a verdict depends on is read: what changes meanwhile makes the judgement
   // one of an old generation.
-  __u32 generation = *(volatile __u32*)&state->generation;
+  struct meeting met = {.side = side, .generation = *(volatile __u32*)&state->generation};
   struct policy_interface* pod = pod_behind(skb->ifindex);
   if (!pod) return deny(skb, &packet, 0, 0, side, kReasonUnknown, 0);
   _Bool from_pod = side == kEgress;
   int parsed = parse(skb, pod, &packet);
   if (parsed == kAlways) return kPassOn;
+  if (parsed == kIp) place_of(state, flow_bucket_mask, &packet, &met.place);
   if (pod->ingress_set == kPolicyClosed && pod->egress_set == kPolicyClosed)
     return deny(skb, &packet, pod, 0, side, kReasonClosed, 0);
   if (parsed == kNoIp) {
@@ -257,7 +264,7 @@ static __always_inline int guard(struct __sk_buff* skb, __u32 side) {
     return deny(skb, &packet, pod, 0, side, parsed == kNoFirst ? kReasonFragment : kReasonMalformed,
                 0);
   }
-  return judge_packet(skb, &packet, pod, side, state, generation);
+  return judge_packet(skb, &packet, pod, &met, state);
 }
 
 SEC("tc/ingress")
