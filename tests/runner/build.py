@@ -7,11 +7,12 @@ import time
 
 
 def build(root, preset, targets=()):
+    """No targets: all of them. Ends the program when the build fails."""
     folder = os.path.join(root, "build", preset)
     os.makedirs(folder, exist_ok=True)
     log = os.path.join(folder, "build.log")
     started = time.monotonic()
-    commands = [["cmake", "--preset", preset], ["cmake", "--build", folder, *(f"--target={t}" for t in targets)]]
+    commands = [["cmake", "--preset", preset], ["cmake", "--build", folder, *(f"--target={name}" for name in targets)]]
     with open(log, "w", encoding="utf-8") as out:
         for command in commands:
             if subprocess.run(command, cwd=root, stdout=out, stderr=subprocess.STDOUT, check=False).returncode != 0:

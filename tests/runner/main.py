@@ -6,38 +6,74 @@ A suite is a named function that yields Outcome rows; suites.py has them. The la
 
 import argparse
 import concurrent.futures
+import dataclasses
 import os
 import sys
 import time
+import typing
 
 import build
+import lint
 import simulation
 import suites
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+@dataclasses.dataclass
+class Lane:
+    what: str
+    builds: tuple  # (preset, targets) that are built before; no targets: all
+    suites: typing.Callable[[argparse.Namespace], list]
+
+
+def plain(arguments):
+    """Style first, then the longest that may run beside others."""
+    return (suites.style_suites(ROOT) + lint.lint_suites(ROOT, False) + suites.unit_suites(ROOT, "dev")
+            + suites.fuzz_suites(ROOT, 2) + simulation.sim_suites(ROOT, arguments.seeds) + suites.story_suites(ROOT))
+
+
+LANES = {
+    "all": Lane("the plain run: style (tests/tidy.py, clang-format, clang-tidy of the changed files and a share of the "
+                "rest), unit tests with ASan and UBSan, two seconds of each fuzzer on its saved corpus, the simulation, the "
+                "story",
+                (("release", ()), ("dev", ())), plain),
+    "gcc": Lane("everything built by g++ 12, and its unit tests with ASan", (("gcc", ()),),
+                lambda arguments: suites.unit_suites(ROOT, "gcc")),
+    "tsan": Lane("the unit tests with TSan, but those that run gRPC (its library is built without TSan)",
+                 (("tsan", ("every_test",)),),
+                 lambda arguments: suites.unit_suites(ROOT, "tsan")),
+    "fuzz": Lane("every fuzzer: its saved corpus, then --seconds of search each",
+                 (("dev", ("every_fuzzer",)),),
+                 lambda arguments: suites.fuzz_suites(ROOT, arguments.seconds)),
+    "sim": Lane("the simulation of whole fleets with --seeds N (tests/sim/README.md)",
+                (("release", simulation.TARGETS),),
+                lambda arguments: simulation.sim_suites(ROOT, arguments.seeds)),
+    "tidy": Lane("style and clang-tidy of every file", (("dev", ()),),
+                 lambda arguments: suites.style_suites(ROOT) + lint.lint_suites(ROOT, True)),
+}
+
+
 def parse_arguments():
-    parser = argparse.ArgumentParser(prog="tests/run")
-    parser.add_argument("--lane", choices=["all", "gcc", "fuzz", "sim"], default="all")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME")
-    parser.add_argument("--seconds", type=int, default=60, help="how long each fuzzer runs in the fuzz lane")
-    parser.add_argument("--seeds", type=int, default=simulation.SEEDS, help="how many the simulation runs")
-    parser.add_argument("--no-build", action="store_true")
+    width = max(len(name) for name in LANES)
+    lanes = "\n".join(f"  {name:<{width}}  {lane.what}" for name, lane in LANES.items())
+    parser = argparse.ArgumentParser(
+        prog="tests/run", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Installs what is missing, builds, runs the tests; ends with 'N passed, M failed, K skipped'.",
+        epilog=f"lanes:\n{lanes}")
+    parser.add_argument("--lane", choices=list(LANES), default="all", metavar="NAME", help="what to run; see below")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME",
+                        help="one suite of the lane (a unit binary, a fuzzer, style, clang-tidy, sim, story); may be given again")
+    parser.add_argument("--seconds", type=int, default=10, help="of each fuzzer in the lane fuzz (default 10)")
+    parser.add_argument("--seeds", type=int, default=simulation.SEEDS,
+                        help=f"of the simulation (default {simulation.SEEDS})")
+    parser.add_argument("--no-build", action="store_true", help="take what is built already")
     return parser.parse_args()
 
 
 def chosen_suites(arguments):
-    """(suite, may run beside others) in the order in which they start."""
-    if arguments.lane == "gcc":
-        found = suites.unit_suites(ROOT, "gcc")
-    elif arguments.lane == "fuzz":
-        found = suites.fuzz_suites(ROOT, arguments.seconds)
-    elif arguments.lane == "sim":
-        found = simulation.sim_suites(ROOT, arguments.seeds)
-    else:
-        found = (suites.style_suites(ROOT) + suites.unit_suites(ROOT, "dev") + suites.fuzz_suites(ROOT, 4)
-                 + simulation.sim_suites(ROOT, arguments.seeds) + suites.story_suites(ROOT))
+    """In the order in which they start."""
+    found = LANES[arguments.lane].suites(arguments)
     if arguments.only:
         found = [suite for suite in found if suite.name in arguments.only]
         if not found:
@@ -82,8 +118,8 @@ def main():
     arguments = parse_arguments()
     started = time.monotonic()
     if not arguments.no_build:
-        for preset in {"all": ["release", "dev"], "gcc": ["gcc"], "fuzz": ["dev"], "sim": ["release"]}[arguments.lane]:
-            build.build(ROOT, preset, simulation.TARGETS if arguments.lane == "sim" else ())
+        for preset, targets in LANES[arguments.lane].builds:
+            build.build(ROOT, preset, targets)
     built = time.monotonic()
     outcomes = run_all(chosen_suites(arguments))
     count = {state: sum(row.state == state for row in outcomes) for state in ("passed", "failed", "skipped")}

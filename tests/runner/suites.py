@@ -3,6 +3,7 @@
 Each returns Outcome rows. A suite that needs the machine for itself (namespaces with fixed names, timing) is `alone`.
 """
 
+import base64
 import dataclasses
 import json
 import os
@@ -32,6 +33,7 @@ SANITIZERS = {
     "ASAN_OPTIONS": "detect_container_overflow=0:strict_string_checks=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
     "LSAN_OPTIONS": "print_suppressions=0",
+    "TSAN_OPTIONS": "suppressions=" + os.path.join(os.path.dirname(os.path.abspath(__file__)), "tsan.suppressions"),
 }
 
 
@@ -115,6 +117,11 @@ def run_fuzzer(root, name, seconds):
         if os.path.isdir(corpus):
             command.append(corpus)
         code, output = run_command(root, command, seconds + 60)
+        # What it found goes with the folder: the text of it must do.
+        for crash in sorted(os.listdir(found)):
+            if code != 0 and crash.startswith(("crash-", "leak-", "oom-", "timeout-")):
+                with open(os.path.join(found, crash), "rb") as file:
+                    output += f"\n{crash} in base64: {base64.b64encode(file.read(4096)).decode()}"
     return [Outcome(name, "passed" if code == 0 else "failed", "" if code == 0 else tail(output))]
 
 
