@@ -17,6 +17,7 @@ PROGRAMS = {
     "store": ("bench_store", "durable writes of the embedded store beside etcd"),
     "dns": ("bench_dns", "DNS answers per server CPU-second beside Knot"),
     "policy": ("bench_policy", "a changed policy, label or pod into one node's kernel, beside iptables-restore"),
+    "datapath": ("bench_datapath", "what policy costs a packet, with 10 to 10,000 rules, beside a list of as many"),
     "connect": ("bench_connect", "cost of connect() with and without a service; row to kernel map"),
 }
 MODULES = {
