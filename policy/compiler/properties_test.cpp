@@ -356,7 +356,7 @@ TEST_CASE("while policies change, everything is judged by the old ones or by the
     World world;
     for (int edits = number(4, 24); edits > 0; --edits) world.edit();
     world.take();
-    for (int round = number(1, 4); round > 0; --round) {
+    for (int round = number(4, 12); round > 0; --round) {
       for (int edits = number(1, 3); edits > 0; --edits) world.edit_policy();
       std::vector<Party> parties = world.parties();
       std::vector<std::vector<bool>> seen{world.verdicts(parties)};
