@@ -49,20 +49,18 @@ Engine::~Engine() {
 }
 
 void Engine::submit(Job job) {
-  bool accepted = false;
-  {
-    std::lock_guard lock(mutex_);
-    accepted = !stopping_ && jobs_.size() < options_.queue_requests &&
-               queued_bytes_ + job.bytes <= options_.queue_bytes;
-    if (accepted) {
-      queued_bytes_ += job.bytes;
-      jobs_.push_back(std::move(job));
-    }
-  }
-  if (accepted)
-    arrived_.notify_one();
-  else
+  std::unique_lock lock(mutex_);
+  bool accepted = !stopping_ && jobs_.size() < options_.queue_requests &&
+                  queued_bytes_ + job.bytes <= options_.queue_bytes;
+  if (!accepted) {
+    lock.unlock();
     job.done(etcd::kTooManyRequests.fail());
+    return;
+  }
+  queued_bytes_ += job.bytes;
+  jobs_.push_back(std::move(job));
+  lock.unlock();
+  arrived_.notify_one();
 }
 
 void Engine::post(std::function<void()> note) {
