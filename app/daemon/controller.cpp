@@ -147,24 +147,20 @@ class RealController final : public Controller {
 
   // Nothing: the cluster has left. A link that is there already makes way for the new one.
   asio::awaitable<Result<void>> link(std::string cluster, std::optional<FleetMember> member) {
-    std::unique_ptr<Kv> store;
-    if (member) {
-      EtcdClientOptions options;
-      for (const std::string& address : member->addresses)
-        options.endpoints.push_back("https://" + address);
-      // A connection that was cut is not waited for: its return is seen by a new one.
-      options.keepalive_timeout = std::chrono::seconds(3);
-      options.tls = TlsFiles{member->tls.certificate, member->tls.key, member->tls.ca};
-      CO_TRY(opened, make_etcd_client(std::move(options), context_.tasks.executor()));
-      store = std::move(opened);
-    }
-    Result<void> removed = co_await sync_->remove_remote(cluster);
-    if (!removed && removed.error().code != Code::kNotFound) co_return removed;
     if (!member) {
+      Result<void> removed = co_await sync_->remove_remote(cluster);
+      if (!removed && removed.error().code != Code::kNotFound) co_return removed;
       if (removed) context_.log.info("cluster {} has left", cluster);
       co_return Result<void>{};
     }
-    CO_TRY_OK(sync_->add_remote(member->name, member->id, std::move(store)));
+    EtcdClientOptions options;
+    for (const std::string& address : member->addresses)
+      options.endpoints.push_back("https://" + address);
+    // A connection that was cut is not waited for: its return is seen by a new one.
+    options.keepalive_timeout = std::chrono::seconds(3);
+    options.tls = TlsFiles{member->tls.certificate, member->tls.key, member->tls.ca};
+    CO_TRY(store, make_etcd_client(std::move(options), context_.tasks.executor()));
+    CO_TRY_OK(co_await sync_->replace_remote(member->name, member->id, std::move(store)));
     context_.log.info("joined with cluster {} ({})", member->name, member->id);
     co_return Result<void>{};
   }

@@ -117,7 +117,21 @@ asio::awaitable<Result<void>> ControllerSync::remove_remote(std::string name) {
   if (found.empty()) co_return fail(Code::kNotFound, "{} is not linked", name);
   std::unique_ptr<mesh::RemoteLink> link = std::move(found.mapped());
   co_await link->stop();
-  co_return co_await link->forget();
+  Result<void> forgotten = co_await link->forget();
+  // Stopped, but there for whoever tries again when the store takes writes.
+  if (!forgotten) parts_->links.emplace(std::move(name), std::move(link));
+  co_return forgotten;
+}
+
+asio::awaitable<Result<void>> ControllerSync::replace_remote(std::string name, std::uint32_t id,
+                                                             std::unique_ptr<Kv> store) {
+  auto known = parts_->links.find(name);
+  if (known != parts_->links.end() && known->second->id() != id) {
+    CO_TRY_OK(co_await remove_remote(name));
+  }
+  auto found = parts_->links.extract(name);
+  if (!found.empty()) co_await found.mapped()->stop();
+  co_return add_remote(name, id, std::move(store));
 }
 
 asio::awaitable<Result<std::vector<std::string>>> ControllerSync::forget_unknown_remotes(

@@ -59,6 +59,11 @@ class ControllerSync {
   Result<void> add_remote(const std::string& name, std::uint32_t id, std::unique_ptr<Kv> store);
   // The other cluster has left for good: its records are removed. kNotFound.
   asio::awaitable<Result<void>> remove_remote(std::string name);
+  // Links a cluster anew, through another connection, or for the first time. Its records stay until
+  // the new link has listed what the cluster has; under another id they go first, for they name the
+  // old one. The errors of add_remote.
+  asio::awaitable<Result<void>> replace_remote(std::string name, std::uint32_t id,
+                                               std::unique_ptr<Kv> store);
   // Removes the records of clusters that are not linked: call it once after the configured ones
   // were added. Returns their names.
   // Those in `members` are spared though they could not be linked.

@@ -158,6 +158,44 @@ endpoints:
   REQUIRE(pair.west.becomes(kBase, "10.1.0.1"));
 }
 
+TEST_CASE("a cluster that is linked anew keeps its backends until it has been listed") {
+  Pair pair;
+  pair.start();
+  for (Cluster* cluster : {&pair.east, &pair.west}) {
+    cluster->life->apply("base.yaml", deployment(1));
+    cluster->life->apply("service.yaml", service(kGlobal));
+  }
+  REQUIRE(pair.east.becomes(kBase, "10.1.0.1 10.2.0.1"));
+  auto wire = std::make_unique<MemoryKv>(pair.west.store);
+  wire->set_connected(false);
+  MemoryKv* west = wire.get();
+  ControllerSync& sync = pair.east.life->sync;
+  const auto& clusters = pair.east.life->tables.remote_clusters;
+  SECTION("the same cluster through another connection") {
+    REQUIRE(pair.fleet.drive.run(sync.replace_remote("west", 2, std::move(wire))));
+    REQUIRE(pair.fleet.drive.until([&] {
+      return !clusters.find("west")->connected && !clusters.find("west")->error.empty() &&
+             sync.idle();
+    }));
+    REQUIRE(pair.east.becomes(kBase, "10.1.0.1 10.2.0.1"));
+    pair.west.life->detach("rebel-base-1");
+    west->set_connected(true);
+    REQUIRE(pair.east.becomes(kBase, "10.1.0.1"));
+  }
+  SECTION("another cluster of the same name") {
+    REQUIRE(pair.fleet.drive.run(sync.replace_remote("west", 3, std::move(wire))));
+    REQUIRE(pair.east.becomes(kBase, "10.1.0.1"));
+    REQUIRE(clusters.find("west")->id == 3);
+  }
+  SECTION("a cluster that was not linked") {
+    REQUIRE(pair.fleet.drive.run(sync.remove_remote("west")));
+    REQUIRE(pair.east.becomes(kBase, "10.1.0.1"));
+    west->set_connected(true);
+    REQUIRE(pair.fleet.drive.run(sync.replace_remote("west", 2, std::move(wire))));
+    REQUIRE(pair.east.becomes(kBase, "10.1.0.1 10.2.0.1"));
+  }
+}
+
 TEST_CASE("a cluster that leaves for good takes its backends along") {
   Pair pair;
   pair.start();

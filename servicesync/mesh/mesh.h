@@ -80,6 +80,7 @@ class RemoteLink {
   asio::awaitable<Result<void>> forget();
 
   const std::string& name() const { return options_.origin.cluster; }
+  std::uint32_t id() const { return options_.origin.id; }
   RemoteCluster row() const;
 
  private:
