@@ -9,7 +9,7 @@
 namespace tombolo::bpf {
 namespace {
 
-enum class Part { kRules, kSets, kPods, kPeers };
+enum class Part { kRules, kSets, kPods, kPeers, kGeneration };
 constexpr std::string_view kName = "policy";
 
 std::string_view to_string(Part part) {
@@ -22,6 +22,8 @@ std::string_view to_string(Part part) {
       return "pod";
     case Part::kPeers:
       return "peer";
+    case Part::kGeneration:
+      return "generation";
   }
   return "?";
 }
@@ -41,9 +43,10 @@ struct Round {
   std::map<std::string, std::string> interface_of;  // of pods that are gone
   std::vector<Change<PolicyPeer>> peers;
   bool may_remove = false;
+  bool bump = false;   // the generation, which could not be raised before
   bool prune = false;  // everything that there should be is in this round
   bool empty() const {
-    return rules.empty() && sets.empty() && pods.empty() && peers.empty() && !prune;
+    return rules.empty() && sets.empty() && pods.empty() && peers.empty() && !bump && !prune;
   }
 };
 
@@ -66,13 +69,13 @@ class Writing {
       if (change.row) note({Part::kSets, change.key}, maps_.put_set(*change.row));
     for (const auto& change : round_.pods)
       if (change.row) note({Part::kPods, change.key}, maps_.put_pod(*change.row));
-    bool peers = false;
+    bool peers = round_.bump;
     for (const auto& change : round_.peers) {
       if (!change.row) continue;
       peers = true;
       note({Part::kPeers, change.key}, maps_.put_peer(*change.row));
     }
-    if (peers) note({Part::kPeers, ""}, maps_.bump_generation());
+    if (peers) note({Part::kGeneration, ""}, maps_.bump_generation());
     if (round_.may_remove)
       remove();
     else
@@ -95,7 +98,7 @@ class Writing {
       peers = true;
       note({Part::kPeers, change.key}, maps_.erase_peer(*prefix));
     }
-    if (peers) note({Part::kPeers, ""}, maps_.bump_generation());
+    if (peers) note({Part::kGeneration, ""}, maps_.bump_generation());
     for (const auto& change : round_.pods) {
       if (change.row) continue;
       auto interface = round_.interface_of.find(change.key);
@@ -141,7 +144,7 @@ class Writing {
     for (const PolicyPeer& peer : found->peers)
       if (!peers.contains(peer.key()))
         note({Part::kPeers, peer.key()}, maps_.erase_peer(peer.prefix));
-    note({Part::kPeers, ""}, maps_.bump_generation());
+    note({Part::kGeneration, ""}, maps_.bump_generation());
     std::set<std::string> interfaces;
     for (const auto& change : round_.pods)
       if (change.row) interfaces.insert(change.row->host_interface);
@@ -254,6 +257,7 @@ class RealReconciler final : public GuardReconciler {
     collect(Part::kSets, tables_.verdict_sets, *sets_, round.prune, round.sets);
     collect(Part::kPods, tables_.guarded_pods, *pods_, round.prune, round.pods);
     collect(Part::kPeers, tables_.policy_peers, *peers_, round.prune, round.peers);
+    round.bump = retry_.erase({Part::kGeneration, ""}) > 0;
     for (const auto& change : round.pods) {
       if (change.row)
         interface_of_[change.key] = change.row->host_interface;
@@ -287,6 +291,7 @@ class RealReconciler final : public GuardReconciler {
   }
 
   static std::string object_of(const Item& item) {
+    if (item.second.empty()) return std::string(to_string(item.first));
     return fmt::format("{} {}", to_string(item.first), item.second);
   }
   static std::string status_key(const Item& item) {
