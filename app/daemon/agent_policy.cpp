@@ -67,7 +67,8 @@ struct AgentPolicy::Compiled {
 };
 
 AgentPolicy::AgentPolicy(AgentTables& tables, Table<ReconcileStatus>::Writer status,
-                         bpf::Guard& guard, std::function<bool()> filled, RoleContext context)
+                         bpf::Guard& guard, std::function<bool()> filled, RoleContext context,
+                         std::unique_ptr<Worker> worker)
     : tables_(tables),
       status_(status),
       guard_(guard),
@@ -87,7 +88,8 @@ AgentPolicy::AgentPolicy(AgentTables& tables, Table<ReconcileStatus>::Writer sta
       compiler_(std::make_unique<policy::Compiler>()),
       reconciler_(bpf::make_guard_reconciler(guard.maps(), guard.worker(), tables, status,
                                              context.tasks, context.clock, context.rng,
-                                             context.log)) {
+                                             context.log)),
+      worker_(std::move(worker)) {
   compiler_->seed_peers(guard.peers());
   compiler_->seed_rules(guard.rules());
 }
@@ -105,6 +107,7 @@ void AgentPolicy::start(Settling& settling) {
 // ---- the guard of each interface
 
 asio::awaitable<Result<void>> AgentPolicy::before_up(Attachment attachment) {
+  leaving_.erase(attachment.host_interface);
   CO_TRY_OK(co_await guard_.attach(attachment.host_interface, attachment.ips));
   // The row comes when the interface is complete; until then the verdict can be worked out.
   std::string key = attachment.key();
@@ -127,10 +130,28 @@ asio::awaitable<void> AgentPolicy::removed(Attachment attachment) {
   due_.insert(key);
   changed_.notify_all();
   auto detached = co_await guard_.detach(attachment.host_interface);
-  // The next start finds what is left.
-  if (!detached)
-    log_.warning("{} stays in the guard's tables: {}", attachment.host_interface,
-                 detached.error().text());
+  if (detached || context_.tasks.cancelled()) co_return;
+  log_.warning("{} stays in the guard's tables for now: {}", attachment.host_interface,
+               detached.error().text());
+  leaving_.insert(attachment.host_interface);
+  if (!std::exchange(letting_go_, true)) context_.tasks.spawn("let go interfaces", let_go());
+}
+
+// Until none is left; what a process that ends leaves is found by the next one's start.
+asio::awaitable<void> AgentPolicy::let_go() {
+  std::uint32_t attempts = 0;
+  while (!leaving_.empty()) {
+    Duration pause =
+        backoff(attempts++, std::chrono::milliseconds(100), std::chrono::seconds(10), context_.rng);
+    if (auto slept = co_await context_.clock.sleep_for(pause); !slept) co_return;
+    std::set<std::string> names = leaving_;
+    for (const std::string& name : names) {
+      // It may have come again meanwhile.
+      if (!leaving_.contains(name)) continue;
+      if (co_await guard_.detach(name)) leaving_.erase(name);
+    }
+  }
+  letting_go_ = false;
 }
 
 // Of an earlier life: what is attached is guarded, what is gone is not. Until it is so.
@@ -228,7 +249,7 @@ asio::awaitable<void> AgentPolicy::compile() {
       if (!compiled.prepared) compiled.finish(*compiler, now);
       return compiled;
     };
-    Compiled compiled = co_await worker_.run(std::move(job));
+    Compiled compiled = co_await worker_->run(std::move(job));
     if (context_.tasks.cancelled()) co_return;
     if (compiled.prepared) {
       write(std::move(*compiled.prepared));
@@ -238,7 +259,7 @@ asio::awaitable<void> AgentPolicy::compile() {
         finished.finish(*compiler, now);
         return finished;
       };
-      compiled = co_await worker_.run(std::move(rest));
+      compiled = co_await worker_->run(std::move(rest));
       if (context_.tasks.cancelled()) co_return;
     }
     write(std::move(compiled.changes));

@@ -33,10 +33,11 @@ struct Changes;
 
 class AgentPolicy final : public InterfaceHooks {
  public:
-  // `filled` says whether every input from the store is complete. All must outlive the join of the
-  // task group.
+  // `filled` says whether every input from the store is complete; `worker` compiles. All must
+  // outlive the join of the task group.
   AgentPolicy(AgentTables& tables, Table<ReconcileStatus>::Writer status, bpf::Guard& guard,
-              std::function<bool()> filled, RoleContext context);
+              std::function<bool()> filled, RoleContext context,
+              std::unique_ptr<Worker> worker = std::make_unique<Worker>());
   ~AgentPolicy() override;
 
   // After the attachments of an earlier life are in their table: guards those that are not, lets go
@@ -58,6 +59,7 @@ class AgentPolicy final : public InterfaceHooks {
 
   asio::awaitable<void> guard_attached();
   asio::awaitable<Result<void>> guard_all();
+  asio::awaitable<void> let_go();
   asio::awaitable<void> compile();
   asio::awaitable<Result<void>> prepared_in_kernel();
   std::vector<Input> take_input();
@@ -85,7 +87,9 @@ class AgentPolicy final : public InterfaceHooks {
   std::unique_ptr<Table<LocalPod>::Tracker> local_pods_changed_;
   std::unique_ptr<Table<Attachment>::Tracker> attachments_changed_;
   std::map<std::string, Attachment> coming_;  // guarded, not yet in the table
-  std::set<std::string> due_;                 // attachments to tell the compiler of
+  std::set<std::string> leaving_;             // interfaces that are gone, and still guarded
+  bool letting_go_ = false;
+  std::set<std::string> due_;  // attachments to tell the compiler of
   std::map<std::string, std::set<std::string>> attachments_of_;  // pod -> attachments
   std::map<std::string, std::string> pod_of_;                    // attachment -> pod
   std::map<std::string, std::string> errors_;
@@ -94,7 +98,7 @@ class AgentPolicy final : public InterfaceHooks {
   bool guarded_all_ = false;
   std::unique_ptr<policy::Compiler> compiler_;  // the worker's once the first job has begun
   std::unique_ptr<bpf::GuardReconciler> reconciler_;
-  Worker worker_;
+  std::unique_ptr<Worker> worker_;
 };
 
 }  // namespace tombolo

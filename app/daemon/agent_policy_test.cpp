@@ -33,6 +33,10 @@ class FakeGuard final : public bpf::Guard, public bpf::PolicyMaps {
   }
   asio::awaitable<Result<void>> detach(std::string host_interface) override {
     std::lock_guard lock(mutex_);
+    if (refused_detaches > 0) {
+      --refused_detaches;
+      co_return fail(Code::kInternal, "{}: busy", host_interface);
+    }
     interfaces_.erase(host_interface);
     co_return Result<void>{};
   }
@@ -140,6 +144,7 @@ class FakeGuard final : public bpf::Guard, public bpf::PolicyMaps {
   std::set<std::string> refused;  // of attach()
   std::string watched;            // "ADDRESS/32"; how often tbo-web was shut to it:
   int shut = 0;
+  int refused_detaches = 0;
   int attaches = 0;
   std::vector<PolicyPeer> seeded_peers;
   std::vector<std::pair<RuleNumber, std::uint64_t>> seeded_rules;
@@ -293,6 +298,23 @@ TEST_CASE("an ADD that failed behind the hook leaves nothing") {
   REQUIRE(world.drive.run(removal()));
   REQUIRE(world.until([&] { return world.row("web") == nullptr && world.policy->idle(); }));
   REQUIRE_FALSE(world.guard.at("tbo-web"));
+}
+
+TEST_CASE("an interface that is gone is let go, though the guard refuses for a while") {
+  World world;
+  world.attachments.mark_synced();
+  world.all_synced();
+  world.start();
+  Attachment web = attachment("web", "10.1.0.1");
+  REQUIRE(world.drive.run(world.policy->before_up(web)));
+  world.guard.refused_detaches = 3;
+  auto removal = [&]() -> asio::awaitable<Result<void>> {
+    co_await world.policy->removed(web);
+    co_return Result<void>{};
+  };
+  REQUIRE(world.drive.run(removal()));
+  REQUIRE(world.guard.at("tbo-web"));
+  REQUIRE(world.until([&] { return !world.guard.at("tbo-web"); }));
 }
 
 TEST_CASE("an interface that cannot be guarded is refused") {
