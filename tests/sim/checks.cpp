@@ -8,10 +8,12 @@ namespace tombolo::sim {
 namespace {
 
 constexpr Duration kSample = 100ms;
+constexpr int kPolicyEvery = 5;
 constexpr Duration kSteady = 15s;        // true for so long: it must be in the maps, and stay
 constexpr Duration kAfterTrouble = 15s;  // back-off ends at 10 s
 constexpr Duration kLocalChange = 8s;
-constexpr Duration kLossSeen = 7s;  // 3 s of silence, probes, derivation, watches, jitter
+constexpr Duration kReportLease = 15s;  // of NodeProbes
+constexpr Duration kLossSeen = 7s;      // 3 s of silence, probes, derivation, watches, jitter
 
 std::string service_of(const std::string& frontend_key) {
   return frontend_key.substr(frontend_key.find('/') + 1);
@@ -30,13 +32,23 @@ std::string join(const std::set<std::string>& items) {
 }  // namespace
 
 void Checks::start() {
+  for (auto& cluster : fleet_.clusters_)
+    for (auto& node : cluster->nodes) {
+      SimNode* one = node.get();
+      one->kernel.net.goes_up = [this, one](const std::string& name) { goes_up(*one, name); };
+    }
+  sample_later();
+}
+
+void Checks::sample_later() {
   world_.after(kSample, [this] {
     sample();
-    start();
+    sample_later();
   });
 }
 
 void Checks::sample() {
+  if (++samples_ % kPolicyEvery == 0) policy_holds();
   for (auto& cluster : fleet_.clusters_) {
     if (cluster->controller) {
       auto& known = addresses_[cluster->facts.name];
@@ -87,6 +99,15 @@ void Checks::acknowledged_stays(SimNode& node) {
 
 // ---- 3
 
+// An agent that dies before it could report silence has the last word until its lease is over.
+Duration Checks::loss_seen_after(const SimCluster& cluster, const SimCluster& lost) {
+  for (const auto& node : cluster.nodes)
+    if (!node->serving || node->serving_since > lost.cut_off_since ||
+        node->wire.quiet_since + 12s > lost.cut_off_since)
+      return kLossSeen + kReportLease;
+  return kLossSeen;
+}
+
 void Checks::lost_clusters_leave(SimCluster& cluster, SimNode& node, const Backends& seen) {
   if (!calm(cluster, kAfterTrouble) || node.troubled_until + 12s > world_.now() ||
       world_.now() - node.serving_since < 5s)
@@ -94,10 +115,13 @@ void Checks::lost_clusters_leave(SimCluster& cluster, SimNode& node, const Backe
   for (const auto& other : fleet_.clusters_) {
     if (other.get() == &cluster || cluster.cut_off_until > world_.now()) continue;
     bool lost = other->cut_off_until > world_.now() &&
-                world_.now() - other->cut_off_since > kLossSeen &&
+                world_.now() - other->cut_off_since > loss_seen_after(cluster, *other) &&
                 node.wire.quiet_since + 12s < world_.now();
     if (!lost) continue;
-    for (const auto& [service, backends] : seen)
+    ++fleet_.asked_["lost clusters"];
+    for (const auto& [service, backends] : seen) {
+      // What an earlier life published of it stays as it was until its file is good.
+      if (cluster.unknown_services.contains(service)) continue;
       for (const auto& [name, pod] : fleet_.truth_.clusters.at(other->facts.name).pods)
         for (const Ip& ip : pod.ips)
           if (backends.contains(ip.str() + ":8080"))
@@ -106,6 +130,7 @@ void Checks::lost_clusters_leave(SimCluster& cluster, SimNode& node, const Backe
                 fmt::format("{} still leads {} to {} of {}, which is cut off for {} ms", node.name,
                             service, ip.str(), other->facts.name,
                             (world_.now() - other->cut_off_since) / 1ms));
+    }
   }
 }
 
@@ -123,11 +148,10 @@ void Checks::local_goes_on(SimCluster& cluster, SimNode& node, const Backends& s
     std::string service = key.substr(prefix.size(), key.find(' ', prefix.size()) - prefix.size());
     bool own = key.find(" " + prefix, prefix.size()) != std::string::npos;
     if (!own || cluster.bad_files.contains("service-" + service + ".yaml")) continue;
-    // Local ones are then the second choice, which is for what others say.
-    const auto& services = fleet_.truth_.clusters.at(cluster.facts.name).services;
-    if (services.at(service).affinity == Affinity::kRemote) continue;
+    if (own_are_second(cluster, service)) continue;
     // The pod's own node has to be able to say that it is there.
     if (!all_nodes_calm(cluster)) continue;
+    ++fleet_.asked_["local backends"];
     auto known = seen.find(service);
     if (known == seen.end() || !known->second.contains(address_of(key)))
       return world_.violate(
@@ -135,6 +159,12 @@ void Checks::local_goes_on(SimCluster& cluster, SimNode& node, const Backends& s
           fmt::format("{} does not lead to the local backend {} of {} after {} ms", node.name,
                       address_of(key), service, (world_.now() - since) / 1ms));
   }
+}
+
+// With affinity remote, local backends wait for what other clusters say.
+bool Checks::own_are_second(const SimCluster& cluster, const std::string& service) const {
+  const auto& services = fleet_.truth_.clusters.at(cluster.facts.name).services;
+  return services.at(service).affinity == Affinity::kRemote;
 }
 
 bool Checks::all_nodes_calm(const SimCluster& cluster) const {
@@ -149,7 +179,7 @@ bool Checks::all_nodes_calm(const SimCluster& cluster) const {
 // ---- 5
 
 void Checks::nothing_true_leaves(SimCluster& cluster, SimNode& node, const Backends& seen) {
-  std::set<std::string> steady;
+  std::map<std::string, Duration> steady;
   for (const auto& [key, since] : fleet_.true_since_) {
     std::string prefix = cluster.facts.name + " ";
     if (!key.starts_with(prefix)) continue;
@@ -157,15 +187,18 @@ void Checks::nothing_true_leaves(SimCluster& cluster, SimNode& node, const Backe
     std::string service = rest.substr(0, rest.find(' '));
     std::string origin = rest.substr(service.size() + 1, rest.rfind(' ') - service.size() - 1);
     bool there = seen.contains(service) && seen.at(service).contains(address_of(key));
-    bool was = node.steady.contains(rest);
+    auto before = node.steady.find(rest);
+    bool was = before != node.steady.end() && before->second == since;
     if (excused(cluster, origin)) continue;
+    if (origin == cluster.facts.name && own_are_second(cluster, service)) continue;
+    if (was) ++fleet_.asked_["steady backends"];
     if (was && !there)
       return world_.violate(
           "5 nothing true leaves",
           fmt::format("{} lost {} of {} from {}, true for {} ms", node.name, address_of(key),
                       service, origin, (world_.now() - since) / 1ms));
     bool settled = world_.now() - since > kSteady && undisturbed(cluster, origin, node);
-    if (there && (was || settled)) steady.insert(rest);
+    if (there && (was || settled)) steady[rest] = since;
   }
   node.steady = std::move(steady);
 }
@@ -211,6 +244,7 @@ void Checks::bounded(SimCluster& cluster) {
 void Checks::bad_files_are_named(SimCluster& cluster) {
   if (world_.now() - cluster.controller_since < 1s) return;
   for (const auto& [file, text] : cluster.bad_files) {
+    ++fleet_.asked_["bad files"];
     const ReconcileStatus* line =
         cluster.controller->tables.status.find(fmt::format("manifests|{}", file));
     if (line == nullptr || line->error.find(file) == std::string::npos)
@@ -247,6 +281,7 @@ Checks::Backends Checks::seen_in_maps(const SimCluster& cluster, const SimNode& 
 
 std::string Checks::disagreement() const {
   if (std::string why = addresses_differ(); !why.empty()) return why;
+  if (std::string why = verdicts_differ(); !why.empty()) return why;
   for (const auto& cluster : fleet_.clusters_) {
     if (!cluster->controller) return cluster->facts.name + " has no controller";
     if (std::string why = tables_differ(*cluster); !why.empty()) return why;
@@ -255,6 +290,7 @@ std::string Checks::disagreement() const {
       if (std::string why = leases_differ(*node); !why.empty()) return why;
       if (std::string why = node_differs(*cluster, *node); !why.empty()) return why;
       if (std::string why = names_differ(*cluster, *node); !why.empty()) return why;
+      if (std::string why = guard_differs(*node); !why.empty()) return why;
     }
   }
   return "";

@@ -3,6 +3,17 @@
 #include "tests/sim/fleet.h"
 
 namespace tombolo::sim {
+namespace {
+
+void heal_node(SimNode& node) {
+  node.kernel.disk.full = false;
+  node.kernel.known.full = false;
+  node.kernel.net.refuse = 0;
+  node.kernel.maps.refuse = 0;
+  node.kernel.policy.refuse = 0;
+}
+
+}  // namespace
 
 void SimFleet::note_fault(std::string_view kind, const std::string& what) {
   ++faults_;
@@ -19,42 +30,48 @@ void SimFleet::break_something() {
   if (faults_over_) return;
   SimCluster& cluster = *clusters_[world_.below(clusters_.size())];
   SimNode& node = *cluster.nodes[world_.below(cluster.nodes.size())];
-  switch (world_.below(16)) {
+  switch (world_.below(20)) {
     case 0:
     case 1:
       break_mesh(cluster);
       break;
     case 2:
-      isolate(cluster);
-      break;
     case 3:
     case 4:
-      break_wire_only(node.wire, node.name + " to its store");
+      isolate(cluster);
       break;
     case 5:
-      break_wire(cluster, cluster.wire, cluster.facts.name + " controller to its store");
-      break;
     case 6:
+      break_wire_only(node.wire, node.name + " to its store");
+      break;
     case 7:
-      crash_controller(cluster);
+      break_wire(cluster, cluster.wire, cluster.facts.name + " controller to its store");
       break;
     case 8:
     case 9:
-    case 10:
-      crash_agent(node);
+      crash_controller(cluster);
       break;
+    case 10:
     case 11:
     case 12:
-      break_store(cluster);
+      crash_agent(node);
       break;
     case 13:
     case 14:
+      break_store(cluster);
+      break;
+    case 15:
+    case 16:
       break_node(node);
+      break;
+    case 17:
+    case 18:
+      spoil_record(cluster);
       break;
     default:
       jump_clock(cluster, node);
   }
-  world_.after(world_.between(200ms, 4s), [this] { break_something(); });
+  world_.after(world_.between(200ms, 4s) * calmness_, [this] { break_something(); });
 }
 
 // One direction between two clusters' control planes: cut, one-way, slow, lossy, reset.
@@ -73,7 +90,7 @@ void SimFleet::mesh_trouble(const std::string& a, const std::string& b, Duration
 
 // Everything between this cluster and the others, nodes too: it is lost to them, and they to it.
 void SimFleet::isolate(SimCluster& cluster) {
-  Duration lasts = world_.between(6s, 15s);
+  Duration lasts = world_.between(6s, 20s);
   note_fault("lost cluster",
              fmt::format("{} is cut off for {} ms", cluster.facts.name, lasts / 1ms));
   set_isolated(cluster, true);
@@ -205,6 +222,7 @@ void SimFleet::break_node(SimNode& node) {
     case 0:
       note_fault("full disk", node.name);
       node.kernel.disk.full = true;
+      node.kernel.known.full = true;
       break;
     case 1:
       note_fault("kernel refuses", node.name);
@@ -213,12 +231,43 @@ void SimFleet::break_node(SimNode& node) {
     default:
       note_fault("map writes refused", node.name);
       node.kernel.maps.refuse = 0.3;
+      node.kernel.policy.refuse = 0.3;
   }
   node.troubled_until = std::max(node.troubled_until, world_.now() + lasts);
-  world_.after(lasts, [one] {
-    one->kernel.disk.full = false;
-    one->kernel.net.refuse = 0;
-    one->kernel.maps.refuse = 0;
+  world_.after(lasts, [one] { heal_node(*one); });
+}
+
+bool SimFleet::is_relied_on(const SimCluster& origin, const std::string& service) const {
+  std::string wanted = fmt::format("{} {} ", service, origin.facts.name);
+  for (const auto& cluster : clusters_)
+    for (const auto& node : cluster->nodes)
+      for (const auto& [backend, since] : node->steady)
+        if (cluster.get() != &origin && backend.starts_with(wanted)) return true;
+  return false;
+}
+
+// A record that other clusters read becomes unreadable for a while: what it said before stays.
+void SimFleet::spoil_record(SimCluster& cluster) {
+  RangeRequest request;
+  request.key = "cilium/state/services/";
+  request.range_end = prefix_end(request.key);
+  auto records = cluster.store.memory().range(request);
+  ENSURE(records, "{}", records.error().what);
+  // Rather one that somebody has relied on for long.
+  std::vector<KeyValue> candidates;
+  for (const KeyValue& kv : records->kvs)
+    if (is_relied_on(cluster, kv.key.substr(kv.key.rfind('/') + 1))) candidates.push_back(kv);
+  if (candidates.empty()) candidates = records->kvs;
+  if (candidates.empty()) return;
+  KeyValue good = candidates[world_.below(candidates.size())];
+  if (good.value == kBroken) return;
+  note_fault("bad record", good.key);
+  cluster.store.write_past(good.key, std::string(kBroken), good.lease);
+  SimCluster* one = &cluster;
+  world_.after(world_.between(1s, 6s), [one, good] {
+    auto now = one->store.memory().range({good.key});
+    if (!now || now->kvs.empty() || now->kvs.front().value != kBroken) return;
+    one->store.write_past(good.key, good.value, now->kvs.front().lease);
   });
 }
 
@@ -248,9 +297,7 @@ void SimFleet::heal_all() {
     start_controller(*cluster);
     for (auto& node : cluster->nodes) {
       node->wire.heal();
-      node->kernel.disk.full = false;
-      node->kernel.net.refuse = 0;
-      node->kernel.maps.refuse = 0;
+      heal_node(*node);
       start_agent(*node);
     }
   }

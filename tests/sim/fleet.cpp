@@ -41,6 +41,10 @@ SimFleet::SimFleet(Options options)
 }
 
 SimFleet::~SimFleet() {
+  bury_all();
+}
+
+void SimFleet::bury_all() {
   for (auto& cluster : clusters_) {
     stop_controller(*cluster);
     for (auto& node : cluster->nodes) stop_agent(*node);
@@ -57,6 +61,11 @@ SimFleet::~SimFleet() {
 void SimFleet::build() {
   // Small blocks come round to addresses that were used before.
   if (world_.chance(0.4)) pods_per_node_ = 4;
+  // In a storm everything meets everything; in calmer weather a single fault has to go unnoticed.
+  constexpr std::array kCalmness{1, 3, 10};
+  calmness_ = kCalmness[world_.below(kCalmness.size())];
+  constexpr std::array kLeisure{1, 2, 5};
+  leisure_ = kLeisure[world_.below(kLeisure.size())];
   std::size_t count = 2 + (world_.chance(0.4) ? world_.below(4) : world_.below(2));
   for (std::size_t i = 0; i < count; ++i) {
     auto cluster = std::make_unique<SimCluster>(
@@ -90,7 +99,8 @@ std::string SimFleet::shape() const {
   for (const auto& cluster : clusters_)
     text += fmt::format("{}{} with {} nodes", text.empty() ? "" : ", ", cluster->facts.name,
                         cluster->nodes.size());
-  return fmt::format("{}, {} pods per node", text, pods_per_node_);
+  return fmt::format("{}, {} pods per node, calmness {}, leisure {}", text, pods_per_node_,
+                     calmness_, leisure_);
 }
 
 // The fleet file that every controller is given.
@@ -111,11 +121,21 @@ Fleet SimFleet::plan() const {
 
 // ---- lives
 
+// A machine answers though its daemons are dead.
+bool SimFleet::answers(const SimNode& asking, const Ip& ip) const {
+  if (options_.mistake == Mistake::kKeepLostCluster) return true;
+  for (const auto& cluster : clusters_)
+    for (const auto& node : cluster->nodes)
+      if (node->config.node().addresses(0) == ip.str())
+        return cluster.get() == &asking.cluster || asking.cluster.reaches.at(cluster->facts.name);
+  return false;
+}
+
 void SimFleet::start_controller(SimCluster& cluster) {
   if (cluster.controller) return;
   world_.trace(fmt::format("{} controller starts", cluster.facts.name));
-  cluster.controller = std::make_unique<ControllerLife>(world_, cluster.machine, cluster.facts,
-                                                        cluster.store, cluster.wire, log_);
+  cluster.controller = std::make_unique<ControllerLife>(
+      world_, cluster.machine, cluster.facts, cluster.store, cluster.wire, options_.mistake, log_);
   cluster.controller_since = world_.now();
   for (auto& other : clusters_)
     if (other != nullptr && other.get() != &cluster)
@@ -133,19 +153,10 @@ void SimFleet::stop_controller(SimCluster& cluster) {
 void SimFleet::start_agent(SimNode& node) {
   if (node.agent) return;
   world_.trace(fmt::format("{} agent starts", node.name));
-  node.agent = std::make_unique<AgentLife>(world_, node.machine, node.config, node.kernel,
-                                           node.cluster.store, node.wire, options_.mistake, log_);
+  node.agent = std::make_unique<AgentLife>(
+      world_, node.machine, node.config, node.kernel, node.cluster.store, node.wire,
+      [this, &node](const Ip& ip) { return answers(node, ip); }, options_.mistake, log_);
   AgentLife* life = node.agent.get();
-  life->probe = [this, &node] {
-    std::vector<NodeReach> rows;
-    for (const auto& other : clusters_) {
-      if (other.get() == &node.cluster) continue;
-      auto asked = static_cast<std::uint32_t>(other->nodes.size());
-      bool answers = node.cluster.reaches.at(other->facts.name);
-      rows.push_back({node.name, other->facts.name, asked, answers ? asked : 0});
-    }
-    return rows;
-  };
   life->start([this, &node, life](Result<void> started) {
     if (node.agent.get() != life) return;
     world_.trace(
@@ -201,9 +212,12 @@ bool SimFleet::run() {
       world_.after(world_.between(0s, kStartTogether), [this, its] { start_agent(*its); });
     }
   }
-  Checks checks(*this);
-  checks.start();
-  world_.after(1s, [this] { user_acts(); });
+  checks_ = std::make_unique<Checks>(*this);
+  checks_->start();
+  world_.after(1s, [this] {
+    populate();
+    user_acts();
+  });
   world_.after(world_.between(4s, 10s), [this] { break_something(); });
   if (!world_.run_until(kActive)) return false;
   faults_over_ = true;
@@ -213,7 +227,7 @@ bool SimFleet::run() {
   int agreed = 0;
   while (world_.now() < deadline) {
     if (!world_.run_until(world_.now() + 500ms)) return false;
-    wrong = checks.disagreement();
+    wrong = checks_->disagreement();
     agreed = wrong.empty() ? agreed + 1 : 0;
     if (agreed == 4) break;
   }

@@ -28,7 +28,14 @@ inline constexpr std::array<std::string_view, 18> kFaultKinds{
     "clock jump",   "bad manifest",      "bad record",
 };
 
+// What was asked while it ran, for the count at the end: a check that never gets to ask is none.
+inline constexpr std::array<std::string_view, 6> kQuestions{
+    "lost clusters",   "local backends", "steady backends",
+    "steady verdicts", "first packets",  "bad files",
+};
+
 struct SimCluster;
+class Checks;
 
 // One node and its agent.
 struct SimNode {
@@ -49,8 +56,7 @@ struct SimNode {
   Duration serving_since{};
   Duration troubled_until{};  // its disk, kernel or maps refuse until then
   // Pairs "SERVICE BACKEND" that its maps had while they were true for long.
-  std::set<std::string> steady;
-  std::uint64_t steady_life = 0;
+  std::map<std::string, Duration> steady;  // -> since when they were true
 };
 
 struct SimCluster {
@@ -75,7 +81,7 @@ struct SimCluster {
   Duration quiet_since{};     // no fault of its own store, controller or their wires since
   Duration restored_at{-1h};  // its store, from a backup
   Duration cut_off_since{};   // from all others
-  Duration cut_off_until{};
+  Duration cut_off_until{-1h};
   SimNode& node(const std::string& name);
 };
 
@@ -92,6 +98,7 @@ struct RuntimePod {
   bool leaving = false;   // DEL was called for this sandbox: whatever it had may be gone
   std::vector<Ip> ips;
   Duration called_at{};
+  Duration attached_at{};
   std::uint64_t call = 0;
 };
 
@@ -102,11 +109,14 @@ class SimFleet {
 
   // Runs the whole story. False when something was violated.
   bool run();
+  // Every process ends, and nothing of it is left.
+  void bury_all();
   World& world() { return world_; }
   const World& world() const { return world_; }
   std::uint64_t faults() const { return faults_; }
   std::string shape() const;
   const std::map<std::string, std::uint64_t>& fault_counts() const { return fault_counts_; }
+  const std::map<std::string, std::uint64_t>& asked() const { return asked_; }
 
  private:
   friend class Checks;
@@ -119,13 +129,20 @@ class SimFleet {
   void bury(std::unique_ptr<Life> life);
   void reap();
   Fleet plan() const;
+  bool answers(const SimNode& asking, const Ip& ip) const;
 
   // users and runtimes (workload.cpp)
   void user_acts();
-  void add_pod();
+  void populate();
+  void add_pod(SimNode& node);
   void delete_pod();
   void change_pod();
   void change_service();
+  void write_service(SimCluster& cluster, const std::string& name);
+  void change_policy();
+  void policy_changed(const SimCluster& cluster, const TruePolicy& policy);
+  static std::string policy_key(const SimCluster& cluster, bool ingress,
+                                const std::string& subject);
   void write_bad_file();
   void put_file(SimCluster& cluster, const std::string& file, std::string text);
   void remove_file(SimCluster& cluster, const std::string& file);
@@ -150,6 +167,8 @@ class SimFleet {
   void crash_agent(SimNode& node);
   void break_store(SimCluster& cluster);
   void break_node(SimNode& node);
+  void spoil_record(SimCluster& cluster);
+  bool is_relied_on(const SimCluster& origin, const std::string& service) const;
   void jump_clock(SimCluster& cluster, SimNode& node);
   void note_fault(std::string_view kind, const std::string& what);
   void trouble(SimCluster& cluster, Duration until);
@@ -166,11 +185,17 @@ class SimFleet {
   std::map<std::string, RuntimePod> pods_;  // "CLUSTER/NAME"
   // "CLUSTER SERVICE BACKEND" -> since when it is true without a break.
   std::map<std::string, Duration> true_since_;
+  // "CLUSTER in|out SUBJECT" -> when a policy of it was last written or deleted.
+  std::map<std::string, Duration> policy_since_;
   std::map<std::string, Duration> links_quiet_since_;  // "A B": both ways, in alphabetical order
   int next_pod_ = 1;
   std::size_t pods_per_node_ = 10;
   std::uint64_t faults_ = 0;
   std::map<std::string, std::uint64_t> fault_counts_;
+  std::map<std::string, std::uint64_t> asked_;
+  int calmness_ = 1;  // times longer between two faults
+  int leisure_ = 1;   // times longer between two wishes of users
+  std::unique_ptr<Checks> checks_;
   bool faults_over_ = false;
 };
 

@@ -32,6 +32,12 @@ const InterfaceState* SimNet::find(const NetnsPath& netns, const std::string& na
   return at == links_.end() ? nullptr : &at->second;
 }
 
+std::string SimNet::host_interface(const NetnsPath& netns) const {
+  for (const auto& [host, peer] : peers_)
+    if (peer.first == netns) return host;
+  return "";
+}
+
 Result<void> SimNet::create_veth(const VethSpec& spec) {
   TRY_OK(admit("create_veth"));
   if (!namespaces_.contains(spec.peer_netns))
@@ -49,6 +55,10 @@ Result<void> SimNet::set_up_interface(const NetnsPath& netns, const InterfaceSet
   TRY_OK(admit("set_up_interface"));
   auto at = links_.find({netns, setup.name});
   if (at == links_.end()) return fail(Code::kNotFound, "no interface {}", setup.name);
+  if (netns.empty() && peers_.contains(setup.name) && !is_guarded(setup.name))
+    world_.violate("6 policy fails closed",
+                   fmt::format("{}: {} goes up without a guard", node_, setup.name));
+  if (netns.empty() && peers_.contains(setup.name) && goes_up) goes_up(setup.name);
   at->second.up = true;
   at->second.addresses = setup.addresses;
   at->second.routes = setup.routes;

@@ -41,11 +41,17 @@ class SimNet final : public Net {
   // A new life of the agent.
   void attach(Alive user) { user_ = std::move(user); }
   double refuse = 0;  // share of changes that the kernel refuses
+  // Whether policy guards the interface of this name: asked before it goes up.
+  std::function<bool(const std::string&)> is_guarded;
+  // The host's end of a pod's interface is up: packets may come.
+  std::function<void(const std::string&)> goes_up;
 
   void add_namespace(const NetnsPath& path) { namespaces_.insert(path); }
   // The sandbox is gone, and with it its interfaces.
   void remove_namespace(const NetnsPath& path);
   const InterfaceState* find(const NetnsPath& netns, const std::string& name) const;
+  // The host's end of the pair whose other end is in the namespace; empty: none.
+  std::string host_interface(const NetnsPath& netns) const;
   const std::map<std::pair<std::string, std::uint8_t>, Route>& routes() const { return routes_; }
 
   Result<void> create_veth(const VethSpec& spec) override;

@@ -31,6 +31,7 @@ struct Outcome {
   std::uint64_t events = 0;
   std::uint64_t virtual_ms = 0;
   std::array<std::uint32_t, kFaultKinds.size()> faults{};
+  std::array<std::uint64_t, kQuestions.size()> asked{};
 };
 
 struct Arguments {
@@ -71,25 +72,31 @@ extern "C" void on_signal(int number) {
   std::raise(number);
 }
 
+// What is still wrong when it ends (a process that cannot be buried, say) is its too.
 bool run_one(const Options& options, Outcome& outcome) {
-  SimFleet fleet(options);
-  running = &fleet;
+  auto fleet = std::make_unique<SimFleet>(options);
+  running = fleet.get();
   running_seed = options.seed;
-  bool good = fleet.run();
-  running = nullptr;
+  bool good = fleet->run();
   if (!good) {
-    const Violation& violation = *fleet.world().violation();
-    print_report(fleet, options.seed, violation.invariant,
+    const Violation& violation = *fleet->world().violation();
+    print_report(*fleet, options.seed, violation.invariant,
                  fmt::format("{} (at {:.3f} s)", violation.what,
                              std::chrono::duration<double>(violation.at).count()));
   }
-  outcome.digest = fleet.world().digest();
-  outcome.events = fleet.world().events();
-  outcome.virtual_ms = static_cast<std::uint64_t>(fleet.world().now() / 1ms);
+  outcome.digest = fleet->world().digest();
+  outcome.events = fleet->world().events();
+  outcome.virtual_ms = static_cast<std::uint64_t>(fleet->world().now() / 1ms);
   for (std::size_t i = 0; i < kFaultKinds.size(); ++i)
-    if (auto at = fleet.fault_counts().find(std::string(kFaultKinds[i]));
-        at != fleet.fault_counts().end())
+    if (auto at = fleet->fault_counts().find(std::string(kFaultKinds[i]));
+        at != fleet->fault_counts().end())
       outcome.faults[i] = static_cast<std::uint32_t>(at->second);
+  for (std::size_t i = 0; i < kQuestions.size(); ++i)
+    if (auto at = fleet->asked().find(std::string(kQuestions[i])); at != fleet->asked().end())
+      outcome.asked[i] = at->second;
+  fleet->bury_all();
+  running = nullptr;
+  fleet.reset();
   outcome.state = good ? State::kPassed : State::kViolated;
   return good;
 }
@@ -198,6 +205,7 @@ class Seeds {
     std::uint64_t events = 0;
     std::uint64_t virtual_ms = 0;
     std::array<std::uint64_t, kFaultKinds.size()> faults{};
+    std::array<std::uint64_t, kQuestions.size()> asked{};
     std::uint64_t digest = 0;
     for (std::uint64_t i = 0; i < arguments_.seeds; ++i) {
       const Outcome& outcome = outcomes_[i];
@@ -206,16 +214,21 @@ class Seeds {
       virtual_ms += outcome.virtual_ms;
       digest = digest * 31 + outcome.digest;
       for (std::size_t k = 0; k < faults.size(); ++k) faults[k] += outcome.faults[k];
+      for (std::size_t k = 0; k < asked.size(); ++k) asked[k] += outcome.asked[k];
     }
     std::uint64_t failed = states[State::kViolated] + states[State::kCrashed];
     std::string kinds;
     for (std::size_t k = 0; k < faults.size(); ++k)
       kinds += fmt::format("{}{} {}", k == 0 ? "" : ", ", faults[k], kFaultKinds[k]);
+    std::string questions;
+    for (std::size_t k = 0; k < asked.size(); ++k)
+      questions += fmt::format("{}{} {}", k == 0 ? "" : ", ", asked[k], kQuestions[k]);
     std::string text = fmt::format(
-        "faults: {}\n{} seeds from {} in {:.1f} s ({:.1f}/s): {} passed, {} failed; {} events, "
+        "faults: {}\nasked of: {}\n{} seeds from {} in {:.1f} s ({:.1f}/s): {} passed, {} failed; "
+        "{} events, "
         "{:.1f} "
         "h of virtual time, digest {:016x}\n",
-        kinds, arguments_.seeds, arguments_.first, took,
+        kinds, questions, arguments_.seeds, arguments_.first, took,
         static_cast<double>(states[State::kPassed] + failed) / took, states[State::kPassed], failed,
         events, static_cast<double>(virtual_ms) / 3.6e6, digest);
     std::fputs(text.c_str(), stdout);

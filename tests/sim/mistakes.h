@@ -17,8 +17,11 @@ enum class Mistake {
   kFrontendBeforeBackend,  // the maps get a backend after the frontend that leads to it
   kDropWatchDelete,        // a watch does not tell of deleted keys
   kLoseStoreWrite,         // the store answers that it wrote, and did not
-  kKeepLostCluster,        // nobody ever finds a cluster lost
-  kSwallowBadRecord,       // an update of a record is taken for the removal of it
+  kSwallowUpdate,          // a watch does not tell of one changed key in ten
+  kKeepLostCluster,        // nodes of other clusters are said to answer though they do not
+  kForgetBadRecord,        // a record that cannot be read is taken for one that is gone
+  kOpenAtAttach,           // an interface is open as soon as it is guarded
+  kKeepOldPeers,           // the guard says that an address is forgotten, and keeps it
 };
 
 struct NamedMistake {
@@ -33,6 +36,11 @@ inline constexpr std::array kMistakes{
     NamedMistake{Mistake::kFrontendBeforeBackend, "frontend-before-backend"},
     NamedMistake{Mistake::kDropWatchDelete, "drop-watch-delete"},
     NamedMistake{Mistake::kLoseStoreWrite, "lose-store-write"},
+    NamedMistake{Mistake::kSwallowUpdate, "swallow-update"},
+    NamedMistake{Mistake::kKeepLostCluster, "keep-lost-cluster"},
+    NamedMistake{Mistake::kForgetBadRecord, "forget-bad-record"},
+    NamedMistake{Mistake::kOpenAtAttach, "open-at-attach"},
+    NamedMistake{Mistake::kKeepOldPeers, "keep-old-peers"},
 };
 
 inline std::optional<Mistake> find_mistake(std::string_view name) {

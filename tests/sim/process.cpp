@@ -2,13 +2,15 @@
 #include "tests/sim/process.h"
 
 #include "core/records/records.h"
+#include "policy/languages/languages.h"
 #include "servicesync/cilium/cilium.h"
 
 namespace tombolo::sim {
 namespace {
 
-MirrorOptions mirror_of(std::string name, std::string prefix) {
+MirrorOptions mirror_of(std::string name, std::string prefix, LastKnown* known = nullptr) {
   MirrorOptions options;
+  options.known = known;
   options.follow.name = std::move(name);
   options.follow.prefix = std::move(prefix);
   return options;
@@ -50,8 +52,9 @@ controller::ControllerSettings sync_settings(const ClusterFacts& facts) {
 // ---- the controller
 
 ControllerLife::ControllerLife(World& world, Machine& machine, const ClusterFacts& facts,
-                               SimStore& store, Wire& wire, Logger log)
+                               SimStore& store, Wire& wire, Mistake mistake, Logger log)
     : Life(world, machine),
+      mistake_(mistake),
       kv_(store, wire, alive_),
       status_(tables.status.take_writer("reconcilers")),
       context_{kv_, tasks_, machine.clock, *rng_, log.with("controller", facts.name)},
@@ -76,8 +79,15 @@ ControllerLife::ControllerLife(World& world, Machine& machine, const ClusterFact
            context_.log) {}
 
 void ControllerLife::link(const ClusterFacts& other, SimStore& store, Wire& wire) {
-  auto linked = sync.add_remote(other.name, other.id, std::make_unique<SimKv>(store, wire, alive_));
+  auto kv = std::make_unique<SimKv>(store, wire, alive_);
+  if (mistake_ == Mistake::kForgetBadRecord) kv->mistake = mistake_;
+  auto linked = sync.add_remote(other.name, other.id, std::move(kv));
   ENSURE(linked, "{}", linked.error().what);
+}
+
+void ControllerLife::give_file(const std::string& file, const std::string& text) {
+  manifests::ForeignDecoders foreign{policy::parse_network_policy};
+  sync.set_objects(file, manifests::decode_objects(text, file, foreign));
 }
 
 void ControllerLife::start(Fleet plan) {
@@ -109,6 +119,13 @@ asio::awaitable<void> ControllerLife::apply_plan(Fleet plan) {
 
 // ---- the agent
 
+asio::awaitable<Result<bool>> SimProber::answers(Ip ip, Duration limit) {
+  bool there = answers_(ip);
+  Duration takes = there ? std::min(limit, world_.between(1ms, 80ms)) : limit;
+  CO_TRY_OK(co_await clock_.sleep_for(takes));
+  co_return there;
+}
+
 // What bpf/load_balancer.cpp does on its worker.
 class AgentLife::Balancer final : public ReconcileOperations<Frontend> {
  public:
@@ -136,56 +153,59 @@ CniSettings cni_settings(const config::v1::DaemonConfig& config) {
   return settings;
 }
 
-PublishOptions reach_options(const config::v1::DaemonConfig& config) {
-  PublishOptions options;
-  options.name = "reach";
-  options.prefix = fmt::format("{}{}/", records::kReachPrefix, config.node().name());
-  return options;
-}
-
-Result<std::optional<Put>> encode_reach(const NodeReach& reach) {
-  return std::optional<Put>(Put{records::reach_key(reach), records::encode(reach), 0});
+NodeProbeSettings probe_settings(const config::v1::DaemonConfig& config) {
+  NodeProbeSettings settings;
+  settings.node = config.node().name();
+  return settings;
 }
 
 }  // namespace
 
 AgentLife::AgentLife(World& world, Machine& machine, const config::v1::DaemonConfig& config,
-                     NodeKernel& kernel, SimStore& store, Wire& wire, Mistake mistake, Logger log)
+                     NodeKernel& kernel, SimStore& store, Wire& wire, Answers answers,
+                     Mistake mistake, Logger log)
     : Life(world, machine),
+      kernel_((kernel.attach(alive_), kernel)),
       kv_(store, wire, alive_),
       status_(tables.status.take_writer("reconcilers")),
       context_{kv_, tasks_, machine.clock, *rng_, log.with("agent", config.node().name())},
       block_mirror_(mirror_of("node-blocks",
-                              fmt::format("{}{}/", records::kBlocksPrefix, config.node().name())),
+                              fmt::format("{}{}/", records::kBlocksPrefix, config.node().name()),
+                              &kernel.known),
                     kv_, tables.node_blocks.take_writer("store"), records::decode_node_block,
                     tasks_, machine.clock, *rng_, context_.log),
-      node_mirror_(mirror_of("nodes", cilium::keys::state_prefix(config.cluster().name(),
-                                                                 cilium::RecordKind::kNodes)),
-                   kv_, tables.nodes.take_writer("store"),
-                   node_decoder(config.cluster().name(), config.cluster().id()), tasks_,
-                   machine.clock, *rng_, context_.log),
-      frontend_mirror_(mirror_of("frontends", std::string(records::kFrontendsPrefix)), kv_,
-                       tables.frontends.take_writer("store"), records::decode_frontend, tasks_,
-                       machine.clock, *rng_, context_.log),
-      pod_mirror_(mirror_of("workloads", pod_prefix(config.node().name())), kv_,
+      node_mirror_(
+          mirror_of("nodes",
+                    cilium::keys::state_prefix(config.cluster().name(), cilium::RecordKind::kNodes),
+                    &kernel.known),
+          kv_, tables.nodes.take_writer("store"),
+          node_decoder(config.cluster().name(), config.cluster().id()), tasks_, machine.clock,
+          *rng_, context_.log),
+      frontend_mirror_(
+          mirror_of("frontends", std::string(records::kFrontendsPrefix), &kernel.known), kv_,
+          tables.frontends.take_writer("store"), records::decode_frontend, tasks_, machine.clock,
+          *rng_, context_.log),
+      pod_mirror_(mirror_of("workloads", pod_prefix(config.node().name()), &kernel.known), kv_,
                   tables.local_pods.take_writer("store"), pod_decoder(config.node().name()), tasks_,
                   machine.clock, *rng_, context_.log),
       records_(config, tables, status_, context_),
       ip_records_(
           config, tables, [this] { return pod_mirror_.filled(); }, status_, context_),
-      reach_(reach_options(config), tables.revisions, "agent", status_, encode_reach, context_),
+      prober_(world, machine.clock, std::move(answers)),
+      probes_(probe_settings(config), prober_, tables.revisions, status_, context_),
+      inputs_(config, tables, &kernel.known, context_),
+      guard_(kernel.policy, worker()),
+      policy_(
+          tables, status_, guard_, [this] { return inputs_.filled() && pod_mirror_.filled(); },
+          context_, worker()),
       cni_(cni_settings(config), kernel.net, kernel.disk, tables.node_blocks,
-           tables.attachments.take_writer("cni"), hooks_, tasks_, machine.clock, context_.log,
+           tables.attachments.take_writer("cni"), policy_, tasks_, machine.clock, context_.log,
            [this] { return worker(); }),
       route_worker_(worker()),
       route_operations_(config.cluster().name(), config.node().name(), kernel.net, *route_worker_),
       routes_({.name = "routes"}, tables.nodes, route_operations_, status_, tasks_, machine.clock,
               *rng_, context_.log) {
-  kernel.net.attach(alive_);
-  kernel.maps.attach(alive_);
-  kernel.disk.attach(alive_);
-  kv_.drop_deletes = mistake == Mistake::kDropWatchDelete;
-  kv_.first_lists_empty = mistake == Mistake::kPruneBeforeSynced;
+  kv_.mistake = mistake;
   balancer_ = std::make_unique<Balancer>(kernel.maps, context_.log);
   balancing_ = std::make_unique<Reconciler<Frontend>>(ReconcilerOptions{"load-balancer"},
                                                       tables.frontends, *balancer_, status_, tasks_,
@@ -207,7 +227,14 @@ AgentLife::AgentLife(World& world, Machine& machine, const config::v1::DaemonCon
 AgentLife::~AgentLife() = default;
 
 void AgentLife::start(std::function<void(Result<void>)> ready) {
-  // As the daemon: what cannot be opened ends it before anything runs.
+  block_mirror_.restore();
+  node_mirror_.restore();
+  frontend_mirror_.restore();
+  pod_mirror_.restore();
+  inputs_.restore();
+  if (frontend_mirror_.filled()) serve_known_names();
+  tasks_.spawn("reconcile dns", naming_->run());
+  // As the daemon: what cannot be opened ends it.
   if (auto rebuilt = balancer_->rebuild(); !rebuilt) return ready(std::move(rebuilt));
   tasks_.spawn("mirror node-blocks", block_mirror_.run());
   tasks_.spawn("mirror nodes", node_mirror_.run());
@@ -215,8 +242,8 @@ void AgentLife::start(std::function<void(Result<void>)> ready) {
   tasks_.spawn("mirror workloads", pod_mirror_.run());
   records_.start(settling_);
   ip_records_.start(settling_);
-  reach_.start();
-  tasks_.spawn("ask nodes", ask_nodes());
+  inputs_.start(settling_);
+  probes_.start(settling_);
   tasks_.spawn("start", run(std::move(ready)));
 }
 
@@ -226,16 +253,14 @@ asio::awaitable<void> AgentLife::run(std::function<void(Result<void>)> ready) {
   ready(started);
   if (!started) co_return;
   tasks_.spawn("reconcile routes", routes_.run());
+  policy_.start(settling_);
   tasks_.spawn("reconcile load-balancer", balancing_->run());
-  tasks_.spawn("reconcile dns", naming_->run());
 }
 
-asio::awaitable<void> AgentLife::ask_nodes() {
-  while (!tasks_.cancelled()) {
-    reach_.writer().replace_all(probe());
-    reach_.writer().mark_synced();
-    if (auto slept = co_await machine_.clock.sleep_for(1s); !slept) co_return;
-  }
+void AgentLife::serve_known_names() {
+  std::vector<Frontend> rows;
+  for (const auto& [key, versioned] : tables.frontends.rows()) rows.push_back(versioned.row);
+  zones_->serve_known(rows);
 }
 
 void AgentLife::call(cni::Call call, Reply reply) {

@@ -9,17 +9,22 @@
 #include <string>
 #include <vector>
 
+#include "app/daemon/agent_policy.h"
 #include "app/daemon/block_assigner.h"
 #include "app/daemon/ip_records.h"
+#include "app/daemon/node_probes.h"
 #include "app/daemon/node_records.h"
 #include "app/daemon/plan_keeper.h"
+#include "app/daemon/policy_inputs.h"
 #include "core/store/mirror.h"
 #include "core/worker.h"
 #include "dns/dns.h"
 #include "ipamd/allocator/block_routes.h"
 #include "ipamd/cni/service.h"
 #include "servicesync/controller/controller_sync.h"
+#include "tests/sim/guard.h"
 #include "tests/sim/kernel.h"
+#include "tests/sim/known.h"
 #include "tests/sim/store.h"
 
 namespace tombolo::sim {
@@ -65,9 +70,11 @@ struct ClusterFacts {
 class ControllerLife final : public Life {
  public:
   ControllerLife(World& world, Machine& machine, const ClusterFacts& facts, SimStore& store,
-                 Wire& wire, Logger log);
+                 Wire& wire, Mistake mistake, Logger log);
   void link(const ClusterFacts& other, SimStore& store, Wire& wire);
-  // After set_objects and link for everything that is known.
+  // What its folder of manifests has under this name.
+  void give_file(const std::string& file, const std::string& text);
+  // After give_file and link for everything that is known.
   void start(Fleet plan);
 
   ControllerTables tables;
@@ -75,6 +82,7 @@ class ControllerLife final : public Life {
  private:
   asio::awaitable<void> apply_plan(Fleet plan);
 
+  Mistake mistake_;
   SimKv kv_;
   Table<ReconcileStatus>::Writer status_;
   RoleContext context_;
@@ -93,19 +101,52 @@ class ControllerLife final : public Life {
 // The state of a node that outlives its agent.
 struct NodeKernel {
   NodeKernel(World& world, AddressRegistry& registry, const std::string& name, Mistake mistake)
-      : net(world, registry, name, mistake),
+      : policy(world, name, mistake),
+        net(world, registry, name, mistake),
         maps(world, name, mistake),
-        disk(world, name, mistake) {}
+        disk(world, name, mistake),
+        known(world) {
+    policy.exists = [this](const std::string& interface) {
+      return net.find("", interface) != nullptr;
+    };
+    net.is_guarded = [this](const std::string& interface) { return policy.guards(interface); };
+  }
+  // A new life of the agent: an earlier one reaches none of it any more.
+  void attach(const Alive& life) {
+    policy.attach(life);
+    net.attach(life);
+    maps.attach(life);
+    disk.attach(life);
+    known.attach(life);
+  }
+  SimPolicy policy;
   SimNet net;
   SimMaps maps;
   SimDisk disk;
+  SimKnown known;
   std::shared_ptr<const dns::ZoneSet> zones;  // none while the agent is away
+};
+
+// Whether the machine with this address answers now, asked from one node.
+using Answers = std::function<bool(const Ip&)>;
+
+class SimProber final : public Prober {
+ public:
+  SimProber(World& world, Clock& clock, Answers answers)
+      : world_(world), clock_(clock), answers_(std::move(answers)) {}
+  asio::awaitable<Result<bool>> answers(Ip ip, Duration limit) override;
+
+ private:
+  World& world_;
+  Clock& clock_;
+  Answers answers_;
 };
 
 class AgentLife final : public Life {
  public:
   AgentLife(World& world, Machine& machine, const config::v1::DaemonConfig& config,
-            NodeKernel& kernel, SimStore& store, Wire& wire, Mistake mistake, Logger log);
+            NodeKernel& kernel, SimStore& store, Wire& wire, Answers answers, Mistake mistake,
+            Logger log);
   ~AgentLife() override;
   // `ready` is called when CNI is served, or with what keeps it from that.
   void start(std::function<void(Result<void>)> ready);
@@ -115,16 +156,16 @@ class AgentLife final : public Life {
   void call(cni::Call call, Reply reply);
 
   const LeaseBook& book() const { return cni_.book(); }
-  // What asking the nodes of the other clusters brings now.
-  std::function<std::vector<NodeReach>()> probe;
   AgentTables tables;
 
  private:
   class Balancer;
   asio::awaitable<void> run(std::function<void(Result<void>)> ready);
-  asio::awaitable<void> ask_nodes();
   asio::awaitable<void> serve(cni::Call call, Reply reply);
 
+  void serve_known_names();
+
+  NodeKernel& kernel_;  // everything in it serves this life from now on
   SimKv kv_;
   Table<ReconcileStatus>::Writer status_;
   RoleContext context_;
@@ -135,8 +176,11 @@ class AgentLife final : public Life {
   KvMirror<LocalPod> pod_mirror_;
   NodeRecords records_;
   IpRecords ip_records_;
-  PublishedTable<NodeReach> reach_;
-  InterfaceHooks hooks_;
+  SimProber prober_;
+  NodeProbes probes_;
+  PolicyInputs inputs_;
+  SimGuard guard_;
+  AgentPolicy policy_;
   CniService cni_;
   std::unique_ptr<Worker> route_worker_;
   BlockRouteOperations route_operations_;

@@ -40,7 +40,7 @@ class SimWatch final : public std::enable_shared_from_this<SimWatch> {
                                           : store.memory().revision()),
         arrived_(executor) {}
 
-  bool drop_deletes = false;
+  Mistake mistake = Mistake::kNone;
 
   asio::awaitable<Result<WatchBatch>> next() {
     while (inbox_.empty()) {
@@ -111,12 +111,30 @@ class SimWatch final : public std::enable_shared_from_this<SimWatch> {
       upto = cut;
     }
     sent_ = upto;
-    if (drop_deletes)
-      std::erase_if(events,
-                    [](const WatchEvent& one) { return one.kind == WatchEvent::Kind::kDelete; });
+    mistreat(events);
+    if (world.chance(0.2)) reorder(events);
+    // A connection that breaks and begins again tells twice; the second time changes nothing.
+    if (!events.empty() && world.chance(0.03)) push({events, upto});
     if (!events.empty()) push({std::move(events), upto});
     if (upto < memory.revision()) return pump();
     if (std::exchange(progress_wanted_, false)) push({{}, upto});
+  }
+  // Of one revision, whose order nobody promises.
+  void reorder(std::vector<WatchEvent>& events) {
+    for (std::size_t i = 1; i < events.size(); ++i)
+      if (events[i].kv.mod_revision == events[i - 1].kv.mod_revision && store_.world().chance(0.5))
+        std::swap(events[i], events[i - 1]);
+  }
+  void mistreat(std::vector<WatchEvent>& events) {
+    auto is_delete = [](const WatchEvent& one) { return one.kind == WatchEvent::Kind::kDelete; };
+    if (mistake == Mistake::kDropWatchDelete) std::erase_if(events, is_delete);
+    if (mistake == Mistake::kSwallowUpdate)
+      std::erase_if(events, [&](const WatchEvent& one) {
+        return !is_delete(one) && store_.world().chance(0.1);
+      });
+    if (mistake == Mistake::kForgetBadRecord)
+      for (WatchEvent& one : events)
+        if (one.kv.value == kBroken) one.kind = WatchEvent::Kind::kDelete;
   }
   void push(WatchBatch batch) {
     inbox_.push_back(std::move(batch));
@@ -202,6 +220,14 @@ void SimStore::restore_backup() {
 
 void SimStore::compact() {
   if (memory_.revision() > memory_.compacted()) (void)memory_.compact(memory_.revision());
+}
+
+void SimStore::write_past(const std::string& key, const std::string& value, std::int64_t lease) {
+  TxnRequest request;
+  request.then.push_back(Put{key, value, lease});
+  auto written = memory_.txn(request);
+  ENSURE(written, "{}: {}", key, written.error().what);
+  tell_watches();
 }
 
 Result<TxnResult> SimStore::txn(const TxnRequest& request) {
@@ -294,7 +320,7 @@ asio::awaitable<Result<T>> SimKv::call(std::function<Result<T>()> serve) {
 
 asio::awaitable<Result<RangeResult>> SimKv::range(RangeRequest request) {
   SimStore* store = &store_;
-  bool lie = first_lists_empty && lists_++ < 12;
+  bool lie = mistake == Mistake::kPruneBeforeSynced && lists_++ < 12;
   std::function<Result<RangeResult>()> serve = [store, lie, request = std::move(request)] {
     auto result = store->memory().range(request);
     if (result && lie) {
@@ -318,7 +344,7 @@ asio::awaitable<Result<std::unique_ptr<Watch>>> SimKv::watch(WatchRequest reques
   SimStore* store = &store_;
   Wire* wire = &wire_;
   std::shared_ptr<const bool> alive = alive_;
-  bool drop = drop_deletes;
+  Mistake made_wrong = mistake;
   asio::any_io_executor executor = co_await asio::this_coro::executor;
   using Made = std::shared_ptr<SimWatch>;
   std::function<Result<Made>()> serve = [=, request = std::move(request)]() -> Result<Made> {
@@ -328,7 +354,7 @@ asio::awaitable<Result<std::unique_ptr<Watch>>> SimKv::watch(WatchRequest reques
     if (request.start_revision > 0 && request.start_revision < memory.compacted())
       return fail(Code::kOutOfRange, "etcdserver: mvcc: required revision has been compacted");
     auto watch = std::make_shared<SimWatch>(*store, *wire, alive, request, executor);
-    watch->drop_deletes = drop;
+    watch->mistake = made_wrong;
     store->add_watch(watch);
     watch->pump();
     return watch;

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "core/store/memory_kv.h"
+#include "tests/sim/mistakes.h"
 #include "tests/sim/world.h"
 
 namespace tombolo::sim {
@@ -39,6 +40,9 @@ struct Wire {
 
 class SimWatch;
 
+// What no reader can read.
+inline constexpr std::string_view kBroken = "{\"broken";
+
 class SimStore {
  public:
   SimStore(World& world, Lane& lane, std::string name, std::uint64_t cluster_id);
@@ -56,6 +60,8 @@ class SimStore {
   bool has_backup() const { return backup_.has_value(); }
   void restore_backup();
   void compact();
+  // Something else writes to it, past everybody who knows how.
+  void write_past(const std::string& key, const std::string& value, std::int64_t lease);
 
   // For SimKv.
   Result<TxnResult> txn(const TxnRequest& request);
@@ -96,9 +102,7 @@ class SimKv final : public Kv {
   asio::awaitable<Result<void>> lease_keep_alive(std::int64_t lease) override;
   asio::awaitable<Result<void>> lease_revoke(std::int64_t lease) override;
 
-  // Deliberate mistakes (see mistakes.h).
-  bool drop_deletes = false;
-  bool first_lists_empty = false;
+  Mistake mistake = Mistake::kNone;
 
  private:
   template <class T>

@@ -15,6 +15,17 @@ std::set<std::string> Truth::own_backends(const std::string& cluster,
   return found;
 }
 
+bool Truth::permits(const std::string& cluster, bool ingress, const std::string& subject,
+                    const std::string& peer, int port) const {
+  bool isolated = false;
+  for (const auto& [name, policy] : clusters.at(cluster).policies) {
+    if (policy.ingress != ingress || policy.subject != subject) continue;
+    isolated = true;
+    if (policy.peers.contains(peer) && (policy.port == 0 || policy.port == port)) return true;
+  }
+  return !isolated;
+}
+
 std::set<std::string> Truth::backends(const std::string& cluster, const std::string& service,
                                       const std::set<std::string>& lost) const {
   const TrueService& here = clusters.at(cluster).services.at(service);

@@ -31,9 +31,20 @@ struct TruePod {
   bool operator==(const TruePod&) const = default;
 };
 
+// A NetworkPolicy: pods with app=SUBJECT are isolated in one direction; pods of `peers` may talk to
+// them (ingress) or be talked to (egress), in every cluster.
+struct TruePolicy {
+  bool ingress = true;
+  std::string subject;
+  std::set<std::string> peers;
+  int port = 0;  // 0: all
+  bool operator==(const TruePolicy&) const = default;
+};
+
 struct TrueCluster {
   std::map<std::string, TrueService> services;
   std::map<std::string, TruePod> pods;
+  std::map<std::string, TruePolicy> policies;
 };
 
 class Truth {
@@ -43,6 +54,10 @@ class Truth {
   // "CLUSTER 10.1.0.5:8080" of every backend that `cluster` should use for its service.
   std::set<std::string> backends(const std::string& cluster, const std::string& service,
                                  const std::set<std::string>& lost = {}) const;
+  // Whether policies of `cluster` let pods of `subject` there and pods of `peer` anywhere talk, in
+  // the direction as the subject sees it.
+  bool permits(const std::string& cluster, bool ingress, const std::string& subject,
+               const std::string& peer, int port) const;
 
  private:
   std::set<std::string> own_backends(const std::string& cluster, const std::string& service) const;

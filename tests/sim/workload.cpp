@@ -29,6 +29,25 @@ std::string service_manifest(const std::string& name, const TrueService& service
       name, annotations, name);
 }
 
+std::string policy_manifest(const std::string& name, const TruePolicy& policy) {
+  std::string peers;
+  for (const std::string& app : policy.peers)
+    peers += fmt::format("{}{{podSelector: {{matchLabels: {{app: {}}}}}}}",
+                         peers.empty() ? "" : ", ", app);
+  std::string ports =
+      policy.port == 0 ? "" : fmt::format(", ports: [{{protocol: TCP, port: {}}}]", policy.port);
+  // Without a peer there is no rule: a rule without a list would let in everybody.
+  std::string rules =
+      policy.peers.empty()
+          ? ""
+          : fmt::format("{{{}: [{}]{}}}", policy.ingress ? "from" : "to", peers, ports);
+  return fmt::format(
+      "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {}}}\n"
+      "spec: {{podSelector: {{matchLabels: {{app: {}}}}}, policyTypes: [{}], {}: [{}]}}\n",
+      name, policy.subject, policy.ingress ? "Ingress" : "Egress",
+      policy.ingress ? "ingress" : "egress", rules);
+}
+
 std::string service_file(const std::string& service) {
   return "service-" + service + ".yaml";
 }
@@ -43,8 +62,7 @@ std::string service_in(const std::string& file) {
 }  // namespace
 
 void SimFleet::put_file(SimCluster& cluster, const std::string& file, std::string text) {
-  if (cluster.controller)
-    cluster.controller->sync.set_objects(file, manifests::decode_objects(text, file));
+  if (cluster.controller) cluster.controller->give_file(file, text);
   cluster.files[file] = std::move(text);
   cluster.bad_files.erase(file);
   cluster.unknown_services.erase(service_in(file));
@@ -53,10 +71,9 @@ void SimFleet::put_file(SimCluster& cluster, const std::string& file, std::strin
 // What a controller that starts finds in its folder.
 void SimFleet::give_files(SimCluster& cluster) {
   for (const auto& [file, text] : cluster.files)
-    if (!cluster.bad_files.contains(file))
-      cluster.controller->sync.set_objects(file, manifests::decode_objects(text, file));
+    if (!cluster.bad_files.contains(file)) cluster.controller->give_file(file, text);
   for (const auto& [file, text] : cluster.bad_files) {
-    cluster.controller->sync.set_objects(file, manifests::decode_objects(text, file));
+    cluster.controller->give_file(file, text);
     cluster.unknown_services.insert(service_in(file));
   }
   truth_changed();
@@ -93,14 +110,16 @@ void SimFleet::truth_changed() {
 
 void SimFleet::user_acts() {
   if (faults_over_) return;
-  switch (world_.below(12)) {
+  switch (world_.below(14)) {
     case 0:
     case 1:
     case 2:
     case 3:
-      add_pod();
+    case 4: {
+      SimCluster& cluster = *clusters_[world_.below(clusters_.size())];
+      add_pod(*cluster.nodes[world_.below(cluster.nodes.size())]);
       break;
-    case 4:
+    }
     case 5:
     case 6:
       delete_pod();
@@ -113,15 +132,29 @@ void SimFleet::user_acts() {
     case 10:
       change_service();
       break;
+    case 11:
+    case 12:
+      change_policy();
+      break;
     default:
       write_bad_file();
   }
-  world_.after(world_.between(20ms, 500ms), [this] { user_acts(); });
+  world_.after(world_.between(20ms, 500ms) * leisure_, [this] { user_acts(); });
 }
 
-void SimFleet::add_pod() {
-  SimCluster& cluster = *clusters_[world_.below(clusters_.size())];
-  SimNode& node = *cluster.nodes[world_.below(cluster.nodes.size())];
+// What was there before anybody looked.
+void SimFleet::populate() {
+  for (auto& cluster : clusters_) {
+    for (std::string_view app : kApps)
+      if (world_.chance(0.7)) write_service(*cluster, std::string(app));
+    for (auto& node : cluster->nodes)
+      for (std::size_t i = 0; i < 3; ++i) add_pod(*node);
+  }
+  truth_changed();
+}
+
+void SimFleet::add_pod(SimNode& node) {
+  SimCluster& cluster = node.cluster;
   auto on_node =
       std::ranges::count_if(pods_, [&](const auto& p) { return p.second.node == &node; });
   if (static_cast<std::size_t>(on_node) >= pods_per_node_) return;
@@ -174,20 +207,58 @@ void SimFleet::change_service() {
     services.erase(name);
     remove_file(cluster, file);
   } else {
-    TrueService service;
-    service.global = world_.chance(0.8);
-    service.shared = !world_.chance(0.2);
-    std::uint64_t affinity = world_.below(6);
-    if (affinity == 0) service.affinity = Affinity::kLocal;
-    if (affinity == 1) service.affinity = Affinity::kRemote;
-    services[name] = service;
-    std::string text = service_manifest(name, service);
-    world_.trace(fmt::format("{} user writes service {}: global {} shared {} affinity {}",
-                             cluster.facts.name, name, service.global, service.shared,
-                             static_cast<int>(service.affinity)));
-    put_file(cluster, file, std::move(text));
+    write_service(cluster, name);
   }
   truth_changed();
+}
+
+void SimFleet::write_service(SimCluster& cluster, const std::string& name) {
+  TrueService service;
+  service.global = world_.chance(0.8);
+  service.shared = !world_.chance(0.2);
+  std::uint64_t affinity = world_.below(6);
+  if (affinity == 0) service.affinity = Affinity::kLocal;
+  if (affinity == 1) service.affinity = Affinity::kRemote;
+  world_.trace(fmt::format("{} user writes service {}: global {} shared {} affinity {}",
+                           cluster.facts.name, name, service.global, service.shared,
+                           static_cast<int>(service.affinity)));
+  put_file(cluster, service_file(name), service_manifest(name, service));
+  truth_.clusters[cluster.facts.name].services[name] = service;
+}
+
+void SimFleet::change_policy() {
+  SimCluster& cluster = *clusters_[world_.below(clusters_.size())];
+  auto& policies = truth_.clusters[cluster.facts.name].policies;
+  std::string name = fmt::format("policy-{}", world_.below(4));
+  if (auto known = policies.find(name); known != policies.end() && world_.chance(0.4)) {
+    world_.trace(fmt::format("{} user deletes {}", cluster.facts.name, name));
+    policy_changed(cluster, known->second);
+    policies.erase(known);
+    return remove_file(cluster, name + ".yaml");
+  }
+  TruePolicy policy;
+  policy.ingress = world_.chance(0.7);
+  policy.subject = kApps[world_.below(kApps.size())];
+  for (std::string_view app : kApps)
+    if (world_.chance(0.4)) policy.peers.emplace(app);
+  if (world_.chance(0.3)) policy.port = world_.chance(0.5) ? 8080 : 9090;
+  world_.trace(fmt::format("{} user writes {}: {} of {}, {} peers, port {}", cluster.facts.name,
+                           name, policy.ingress ? "ingress" : "egress", policy.subject,
+                           policy.peers.size(), policy.port));
+  put_file(cluster, name + ".yaml", policy_manifest(name, policy));
+  if (auto known = policies.find(name); known != policies.end())
+    policy_changed(cluster, known->second);
+  policy_changed(cluster, policy);
+  policies[name] = std::move(policy);
+}
+
+void SimFleet::policy_changed(const SimCluster& cluster, const TruePolicy& policy) {
+  policy_since_[policy_key(cluster, policy.ingress, policy.subject)] = world_.now();
+}
+
+std::string SimFleet::policy_key(const SimCluster& cluster, bool ingress,
+                                 const std::string& subject) {
+  return fmt::format("{} {} {}", cluster.facts.name, ingress ? "in" : "out", subject);
 }
 
 // A service's file that was good becomes bad: the last good state stays.
@@ -205,7 +276,7 @@ void SimFleet::write_bad_file() {
                                    "{ports: [{port: 70000}]}\n"};
   std::string text = kBad[world_.below(kBad.size())];
   world_.trace(fmt::format("{} user writes a bad {}", cluster.facts.name, file));
-  cluster.controller->sync.set_objects(file, manifests::decode_objects(text, file));
+  cluster.controller->give_file(file, text);
   cluster.bad_files[file] = text;
   ++fault_counts_["bad manifest"];
   ++faults_;
@@ -270,6 +341,7 @@ void SimFleet::answered(const std::string& key, std::uint64_t call, cni::Command
   bool added = answer && command == cni::Command::kAdd;
   if (added) {
     pod.attached = true;
+    pod.attached_at = world_.now();
     pod.ips.clear();
     for (const auto& entry : answer->at("ips").as_array()) {
       std::string text(entry.as_object().at("address").as_string());
