@@ -91,6 +91,13 @@ TEST_CASE("a pod's identity holds its namespace's labels and follows them") {
   REQUIRE(pair.fleet.drive.until(
       [&] { return labels_of_pod()[prefix + "kubernetes.io/metadata.name"] == "default"; }));
   std::uint32_t first = life.tables.workloads.find("default/rebel-base-1")->identity;
+  const std::string record = "tombolo/v1/workloads/e1/default/rebel-base-1";
+  auto told_is = [&](std::uint32_t number) {
+    auto told = cilium::decode_workload_record(record, east.value(record));
+    return told && told->identity == number;
+  };
+  REQUIRE(pair.fleet.drive.until([&] { return told_is(first); }));
+  std::int64_t revision = east.store.revision();
   auto name_space = [](const std::string& team) {
     return fmt::format(
         "apiVersion: v1\nkind: Namespace\nmetadata: {{name: default, labels: {{team: {}}}}}", team);
@@ -103,12 +110,13 @@ TEST_CASE("a pod's identity holds its namespace's labels and follows them") {
   REQUIRE(pair.fleet.drive.until([&] { return labels_of_pod()[prefix + "team"] == "blue"; }));
   std::uint32_t blue = life.tables.workloads.find("default/rebel-base-1")->identity;
   REQUIRE((blue != red && blue != first));
-  // The agent is told.
-  const std::string record = "tombolo/v1/workloads/e1/default/rebel-base-1";
-  REQUIRE(pair.fleet.drive.until([&] {
-    auto told = cilium::decode_workload_record(record, east.value(record));
-    return told && told->identity == blue;
-  }));
+  // The agent is told, and was at no moment told that nothing is known of the pod.
+  REQUIRE(pair.fleet.drive.until([&] { return told_is(blue); }));
+  for (const WatchEvent& event : east.store.events_after(revision, record, record + '\0')) {
+    auto told = cilium::decode_workload_record(record, event.kv.value);
+    REQUIRE(told);
+    REQUIRE(told->identity != 0);
+  }
 }
 
 }  // namespace

@@ -103,37 +103,54 @@ void WorkloadStage::derive(const std::string& pod) {
   }
   auto workload = derive::derive_workload(name_space, name_of(pod), facts);
   if (!workload) {
-    use_labels(pod, "");
+    use_labels(pod, {});
+    in_force_.erase(pod);
     publish(pod, nullptr);
     workloads_.erase(pod);
     return;
   }
   std::string labels = cilium::encode_labels(
       cilium::identity_labels(*workload, namespace_labels(name_space), cluster_));
-  use_labels(pod, labels);
-  const IdentityRow* identity = inner_.identities.find(labels);
-  workload->identity = identity == nullptr ? 0 : identity->number;
+  workload->identity = identity_for(pod, labels, !workload->ips.empty());
   publish(pod, &*workload);
   workloads_.upsert(std::move(*workload));
 }
 
-// Keeps count of who uses which labels; empty labels: the pod is gone.
-void WorkloadStage::use_labels(const std::string& pod, const std::string& labels) {
-  auto old = labels_of_.find(pod);
-  if (old != labels_of_.end() && old->second == labels) return;
-  if (old != labels_of_.end()) {
-    auto users = pods_with_.find(old->second);
-    users->second.erase(pod);
-    if (users->second.empty()) {
-      identity_wants_.erase(users->first);
-      pods_with_.erase(users);
-    }
-    labels_of_.erase(old);
+// The identity of these labels; while they have none yet, the one that the pod has had, so that a
+// change of labels is one step for everybody. A pod without addresses starts anew.
+std::uint32_t WorkloadStage::identity_for(const std::string& pod, const std::string& labels,
+                                          bool has_addresses) {
+  std::set<std::string> used{labels};
+  const IdentityRow* identity = inner_.identities.find(labels);
+  if (auto known = in_force_.find(pod);
+      identity == nullptr && has_addresses && known != in_force_.end() && known->second != labels) {
+    identity = inner_.identities.find(known->second);
+    if (identity != nullptr) used.insert(known->second);
+  } else if (identity != nullptr && has_addresses) {
+    in_force_[pod] = labels;
+  } else {
+    in_force_.erase(pod);
   }
-  if (labels.empty()) return;
+  use_labels(pod, used);
+  return identity == nullptr ? 0 : identity->number;
+}
+
+// Keeps count of who uses which labels: those of a pod, and those whose identity it still has.
+void WorkloadStage::use_labels(const std::string& pod, const std::set<std::string>& labels) {
+  std::set<std::string> old = std::move(labels_of_[pod]);
   labels_of_[pod] = labels;
-  if (pods_with_[labels].insert(pod).second && pods_with_[labels].size() == 1)
-    identity_wants_.upsert({labels});
+  if (labels.empty()) labels_of_.erase(pod);
+  for (const std::string& one : labels)
+    if (pods_with_[one].insert(pod).second && pods_with_[one].size() == 1)
+      identity_wants_.upsert({one});
+  for (const std::string& one : old) {
+    if (labels.contains(one)) continue;
+    auto users = pods_with_.find(one);
+    users->second.erase(pod);
+    if (!users->second.empty()) continue;
+    identity_wants_.erase(one);
+    pods_with_.erase(users);
+  }
 }
 
 void WorkloadStage::publish(const std::string& pod, const Workload* workload) {

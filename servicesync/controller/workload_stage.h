@@ -20,7 +20,8 @@ class WorkloadStage final : public Stage {
   void follow_attachment(const std::string& key);
   void follow_template(const std::string& key);
   void derive(const std::string& pod);
-  void use_labels(const std::string& pod, const std::string& labels);
+  std::uint32_t identity_for(const std::string& pod, const std::string& labels, bool has_addresses);
+  void use_labels(const std::string& pod, const std::set<std::string>& labels);
   void publish(const std::string& pod, const Workload* workload);
   StringMap namespace_labels(std::string_view name_space) const;
 
@@ -39,7 +40,8 @@ class WorkloadStage final : public Stage {
   std::map<std::string, std::set<std::string>> attachments_of_;  // pod -> attachment keys
   std::map<std::string, std::string> pod_of_;                    // attachment key -> pod
   std::map<std::string, std::set<std::string>> pods_with_;       // labels -> pods
-  std::map<std::string, std::string> labels_of_;                 // pod -> labels
+  std::map<std::string, std::set<std::string>> labels_of_;       // pod -> labels it needs
+  std::map<std::string, std::string> in_force_;                  // pod -> labels of its identity
   std::map<std::string, std::string> record_of_;                 // pod -> store key
   std::set<std::string> due_;
 };
