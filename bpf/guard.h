@@ -30,7 +30,7 @@ enum class Hook {
 
 // Entries. A pinned map keeps the size with which it was made.
 struct GuardSizes {
-  std::uint32_t flows = 65536;   // rounded up to a power of two times 8; 72 bytes each
+  std::uint32_t flows = 65536;    // rounded up to a power of two times 8; 72 bytes each
   std::uint32_t peers = 262144;   // whole addresses
   std::uint32_t ranges = 16384;   // shorter prefixes
   std::uint32_t sets = 4096;      // verdict sets
@@ -72,7 +72,8 @@ class PolicyMaps {
   // A set that is there already is not written again: sets are immutable.
   virtual Result<void> put_set(const VerdictSet& set) = 0;
   // Opens the interface, or lets it go from its sets to others: no packet sees a mixture. kNotFound
-  // while the interface is not attached, kFailedPrecondition when a set is not there.
+  // while the interface is not attached, kFailedPrecondition when a set is not there: a direction
+  // that was open is closed then, one that had another set keeps it.
   virtual Result<void> put_pod(const GuardedPod& pod) = 0;
   virtual Result<void> close_pod(const std::string& host_interface) = 0;  // of the absent: ok
   virtual Result<void> put_peer(const PolicyPeer& peer) = 0;
@@ -81,6 +82,8 @@ class PolicyMaps {
   virtual Result<void> bump_generation() = 0;
   // kFailedPrecondition while an interface still refers to it.
   virtual Result<void> erase_set(const std::string& id) = 0;
+  // All that should be in force is: programs and maps of other ABI versions have done their duty.
+  virtual Result<void> drop_other_versions() { return {}; }
   // Returns when no program runs any more that began before the call.
   virtual Result<void> wait_for_readers() = 0;
 };

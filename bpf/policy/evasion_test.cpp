@@ -89,6 +89,72 @@ TEST_CASE("an ICMP error about a revoked flow is refused") {
   REQUIRE(!rig.to_pod(error));
 }
 
+TEST_CASE("a VLAN tag does not hide who sends") {
+  NEED_WORLD();
+  auto ethertype = GENERATE(std::uint16_t{0x8100}, std::uint16_t{0x88a8});
+  Rig rig;
+  rig.fill();
+  rig.put_pod("", "");  // may talk to everybody, but only as itself
+  std::string inner = bytes_of({.source = "10.0.0.77"}).substr(12);
+  REQUIRE(!rig.run(other_frame(ethertype, std::string(2, '\0') + inner), true));
+  REQUIRE(rig.last_event().reason == FlowReason::kSourceRefused);
+  rig.put_pod(kIngress, "");
+  REQUIRE(!rig.run(other_frame(ethertype, std::string(2, '\0') + inner), false));
+}
+
+TEST_CASE("a refused first piece says nothing of those behind it") {
+  NEED_WORLD();
+  Rig rig;
+  rig.fill();
+  rig.put_pod("", kEgress);
+  Frame allowed{.source = "10.0.0.2",
+                .destination = "10.0.0.1",
+                .protocol = 17,
+                .destination_port = 53,
+                .payload = std::string(64, 'x'),
+                .fragment_id = 7,
+                .more_fragments = true};
+  REQUIRE(rig.from_pod(allowed));
+  // The same datagram, as a pod without the right to that port, or with another's address, tells
+  // it.
+  Frame denied = allowed;
+  denied.destination_port = 54;
+  REQUIRE(!rig.from_pod(denied));
+  Frame later = allowed;
+  later.fragment_offset = 9;
+  later.more_fragments = false;
+  REQUIRE(rig.from_pod(later));
+  Frame forged = allowed;
+  forged.source = "10.0.0.1";
+  forged.destination = "10.0.0.2";
+  REQUIRE(!rig.from_pod(forged));
+  rig.put_pod(kIngress, "");
+  later.source = forged.source;
+  later.destination = forged.destination;
+  REQUIRE(!rig.to_pod(later));
+  REQUIRE(rig.last_event().reason == FlowReason::kFragment);
+}
+
+TEST_CASE("a pod whose set is not there does not stay open") {
+  NEED_WORLD();
+  Rig rig;
+  rig.fill();
+  rig.put_pod("", "");
+  Frame frame{.source = "10.0.0.4", .destination_port = 90};
+  REQUIRE(rig.to_pod(frame));
+  const std::string missing(32, '9');
+  GuardedPod pod{"c/eth0", "lo", "shop/web", Rig::ips(), 555, missing, ""};
+  REQUIRE(rig.maps().put_pod(pod).error().code == Code::kFailedPrecondition);
+  frame.source_port = 40001;
+  REQUIRE(!rig.to_pod(frame));
+  REQUIRE(rig.from_pod({.source = "10.0.0.2", .destination = "10.0.0.3"}));
+  // With a set of before, that stays in force.
+  rig.put_pod(kIngress, "");
+  REQUIRE(rig.maps().put_pod(pod).error().code == Code::kFailedPrecondition);
+  REQUIRE(rig.to_pod({.source = "10.0.0.1"}));
+  REQUIRE(!rig.to_pod({.source = "10.0.0.4", .source_port = 40002}));
+}
+
 TEST_CASE("IPv6 ranges are not ranges of IPv4 addresses") {
   NEED_WORLD();
   Rig rig;

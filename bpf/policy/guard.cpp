@@ -26,7 +26,9 @@ class KernelGuard final : public Guard {
       : pins_(std::move(pins)),
         programs_(std::move(programs)),
         maps_(std::move(maps)),
-        log_(std::move(log)) {}
+        log_(std::move(log)) {
+    maps_->set_other_versions([this] { return pins_.remove_other_versions(); });
+  }
 
   // Interfaces of an earlier life get this life's programs; gone ones are forgotten.
   Result<void> take_over(Logger log) {

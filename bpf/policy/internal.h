@@ -89,6 +89,17 @@ class KernelPolicyMaps : public PolicyMaps {
   virtual Result<void> add_interface(std::uint32_t ifindex, const std::string& name,
                                      const std::vector<Ip>& ips, bool same) = 0;
   virtual Result<void> remove_interface(const std::string& name) = 0;
+
+  // How to remove what other ABI versions left; returns how much there was.
+  void set_other_versions(std::function<Result<int>()> remove) { remove_ = std::move(remove); }
+  Result<void> drop_other_versions() override {
+    if (!remove_) return {};
+    TRY_OK(remove_());
+    return {};
+  }
+
+ private:
+  std::function<Result<int>()> remove_;
 };
 Result<std::unique_ptr<KernelPolicyMaps>> open_policy_maps(const PolicyPrograms& programs);
 

@@ -212,6 +212,7 @@ class RealPolicyMaps final : public KernelPolicyMaps {
   Result<void> clear_counts(RuleNumber number);
   int write_peer(const PolicyPeer& peer);
   Result<abi::policy_interface> value_for(const std::string& name, const std::vector<Ip>& ips);
+  Result<void> close_open_sides(std::uint32_t ifindex, const GuardedPod& pod);
   Result<void> write(std::uint32_t ifindex, const abi::policy_interface& value);
   Result<void> forget(std::uint32_t ifindex);
   std::optional<std::uint32_t> find(const std::string& name) const;
@@ -396,18 +397,20 @@ Result<void> RealPolicyMaps::put_pod(const GuardedPod& pod) {
   auto ifindex = find(pod.host_interface);
   if (!ifindex) return fail(Code::kNotFound, "{} is not guarded", pod.host_interface);
   TRY(value, value_for(pod.host_interface, pod.ips));
+  Interface& known = interfaces_[*ifindex];
   for (auto [name, set] :
        {std::pair(&pod.ingress, &value.ingress_set), std::pair(&pod.egress, &value.egress_set)}) {
     *set = 0;
     if (name->empty()) continue;
     auto id = sets_->id_of(*name);
-    if (!id)
+    if (!id) {
+      TRY_OK(close_open_sides(*ifindex, pod));
       return fail(Code::kFailedPrecondition, "the verdict set of {} is not in the kernel",
                   pod.host_interface);
+    }
     *set = *id;
   }
   value.identity = pod.identity;
-  Interface& known = interfaces_[*ifindex];
   value.ifindex = *ifindex;
   value.birth = known.value.birth;
   bool same = std::memcmp(&value, &known.value, sizeof(value)) == 0;
@@ -415,6 +418,15 @@ Result<void> RealPolicyMaps::put_pod(const GuardedPod& pod) {
   known.ingress = pod.ingress;
   known.egress = pod.egress;
   return {};
+}
+
+// A direction that should have a set, which is not there, and has none: nothing may pass unjudged.
+Result<void> RealPolicyMaps::close_open_sides(std::uint32_t ifindex, const GuardedPod& pod) {
+  abi::policy_interface value = interfaces_[ifindex].value;
+  if (!pod.ingress.empty() && value.ingress_set == 0) value.ingress_set = abi::kPolicyClosed;
+  if (!pod.egress.empty() && value.egress_set == 0) value.egress_set = abi::kPolicyClosed;
+  bool same = std::memcmp(&value, &interfaces_[ifindex].value, sizeof(value)) == 0;
+  return same ? Result<void>{} : write(ifindex, value);
 }
 
 Result<void> RealPolicyMaps::close_pod(const std::string& host_interface) {

@@ -12,6 +12,8 @@ enum {
   kEthernetBytes = 14,
   kEthertypeV4 = 0x0800,
   kEthertypeArp = 0x0806,
+  kEthertypeVlan = 0x8100, /* IEEE 802.1Q */
+  kEthertypeQinq = 0x88a8, /* IEEE 802.1ad */
   kEthertypeV6 = 0x86dd,
   kMaxExtensions = 8,
   kDirectBytes = 512,
@@ -270,21 +272,21 @@ static __always_inline enum parsed check_arp(struct __sk_buff* skb,
   return owns(pod, sender) ? kAlways : kSpoofed;
 }
 
-/* The first piece tells the ports, later ones ask for them. */
-static __always_inline enum parsed follow_pieces(struct packet* packet) {
+static __always_inline struct policy_fragment_key fragment_key(const struct packet* packet) {
   struct policy_fragment_key key = {};
   set_v6(key.source_be, packet->source);
   set_v6(key.destination_be, packet->destination);
   key.id = packet->id;
   key.net_id = net_id;
   key.protocol = packet->protocol;
-  if (packet->first_piece) {
-    struct policy_ports ports = {packet->source_port, packet->destination_port};
-    bpf_map_update_elem(&pol_fragments, &key, &ports, BPF_ANY);
-    return kIp;
-  }
+  return key;
+}
+
+/* The first piece told the ports, later ones ask for them. */
+static __always_inline enum parsed ask_first_piece(struct packet* packet) {
   /* Not over a header that was judged (RFC 1858, RFC 3128). */
   if (packet->protocol == IPPROTO_TCP && packet->later_piece == 1) return kBroken;
+  struct policy_fragment_key key = fragment_key(packet);
   struct policy_ports* ports = bpf_map_lookup_elem(&pol_fragments, &key);
   if (!ports) return kNoFirst;
   packet->source_port = ports->source_be;
@@ -304,8 +306,10 @@ __noinline int parse(struct __sk_buff* skb, const struct policy_interface* pod,
                      struct packet* packet) {
   if (!pod || !packet) return kNoIp;
   _Bool from_pod = packet->from_pod;
-  if (skb->vlan_present) return kNoIp;
   __u16 ethertype = bpf_ntohs((__u16)skb->protocol);
+  /* The stack takes a tag of VLAN 0 off behind us, and what is under it goes its way. */
+  if (skb->vlan_present || ethertype == kEthertypeVlan || ethertype == kEthertypeQinq)
+    return from_pod ? kSpoofed : kNoIp;
   if (ethertype == kEthertypeArp) return check_arp(skb, pod, from_pod);
   if (ethertype != kEthertypeV4 && ethertype != kEthertypeV6) return kNoIp;
   packet->is_v6 = ethertype == kEthertypeV6;
@@ -317,6 +321,14 @@ __noinline int parse(struct __sk_buff* skb, const struct policy_interface* pod,
     parsed = is_link_work(skb, pod, packet, from_pod);
     if (parsed != kIp) return parsed;
   }
-  if (packet->first_piece || packet->later_piece) return follow_pieces(packet);
-  return kIp;
+  return packet->later_piece ? ask_first_piece(packet) : kIp;
+}
+
+/* After it has passed: what a refused piece says must not speak for others. */
+__noinline int remember_first_piece(const struct packet* packet) {
+  if (!packet) return 0;
+  struct policy_fragment_key key = fragment_key(packet);
+  struct policy_ports ports = {packet->source_port, packet->destination_port};
+  bpf_map_update_elem(&pol_fragments, &key, &ports, BPF_ANY);
+  return 0;
 }

@@ -264,7 +264,9 @@ static __always_inline int guard(struct __sk_buff* skb, __u32 side) {
     return deny(skb, &packet, pod, 0, side, parsed == kNoFirst ? kReasonFragment : kReasonMalformed,
                 0);
   }
-  return judge_packet(skb, &packet, pod, &met, state);
+  int verdict = judge_packet(skb, &packet, pod, &met, state);
+  if (packet.first_piece && verdict == kPassOn) remember_first_piece(&packet);
+  return verdict;
 }
 
 SEC("tc/ingress")

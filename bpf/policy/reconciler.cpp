@@ -80,7 +80,10 @@ class Writing {
       remove();
     else
       postpone();
-    if (round_.prune) outcome_.pruned = prune() && outcome_.failed.empty();
+    if (round_.prune && prune() && outcome_.failed.empty()) {
+      note({Part::kPods, ""}, maps_.drop_other_versions());
+      outcome_.pruned = outcome_.failed.empty();
+    }
     return std::move(outcome_);
   }
 

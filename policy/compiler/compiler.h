@@ -50,9 +50,9 @@ struct Changes {
 };
 
 struct CompilerLimits {
-  std::uint32_t peers = kMaxPeers;        // numbers; at the bound new peers are denied everywhere
-  RuleNumber rules = kMaxRuleNumber;      // at the bound a rule's verdicts carry number 0
-  std::size_t cells_per_set = 4U << 20U;  // peer classes x port classes; beyond it: closed
+  std::uint32_t peers = kMaxPeers;          // numbers; at the bound new peers are denied everywhere
+  RuleNumber rules = kMaxRuleNumber;        // at the bound a rule's verdicts carry number 0
+  std::size_t cells_per_set = 512U << 10U;  // peer classes x port classes; beyond it: closed
   Duration quarantine = std::chrono::seconds(60);  // before a freed number gets a new meaning
 };
 
