@@ -160,7 +160,7 @@ enum {
   kMaxPolicyRules = 1 << 16,
   kAddressesPerInterface = 8,
   kInterfaceName = 16, /* IFNAMSIZ */
-  kTickShift = 24, /* 17 ms; 32 bits of them are two years */
+  kTickShift = 24,     /* 17 ms; 32 bits of them are two years */
   kClientPort = 32768, /* from here on Linux takes ports for clients (ip_local_port_range) */
   kPolicyEventsBytes = 1 << 20,
   kPolicyEventsPerSecond = 2000, /* and CPU; more are counted, not told */
@@ -307,11 +307,11 @@ struct policy_ports {
 TOMBOLO_ABI_SIZE(policy_ports, 4);
 
 struct policy_globals {
-  __u32 generation;       /* of everything that a verdict depends on; never 0 */
-  __u32 range_count;      /* 0: the trie need not be asked */
-  __u32 trace_accepts;    /* 1: tell of new flows that are allowed, too */
-  __u32 next_birth;       /* of an interface; the daemon's own, kept over restarts */
-  __u64 flow_seed[5]; /* secret, so that nobody can fill one bucket on purpose */
+  __u32 generation;    /* of everything that a verdict depends on; never 0 */
+  __u32 range_count;   /* 0: the trie need not be asked */
+  __u32 trace_accepts; /* 1: tell of new flows that are allowed, too */
+  __u32 next_birth;    /* of an interface; the daemon's own, kept over restarts */
+  __u64 flow_seed[5];  /* secret, so that nobody can fill one bucket on purpose */
 };
 TOMBOLO_ABI_SIZE(policy_globals, 56);
 
