@@ -17,6 +17,7 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 constexpr int kChanges = 500;
+constexpr int kBlocks = 100;  // each takes peer numbers that rest for 60 s afterwards
 constexpr int kReloads = 50;
 
 double ms_since(SteadyClock::time_point begin) {
@@ -52,9 +53,9 @@ double resident_mb() {
 }
 
 template <class Edit>
-std::vector<double> in_kernel(netpol::PolicyAgent& agent, Edit edit) {
+std::vector<double> in_kernel(netpol::PolicyAgent& agent, int changes, Edit edit) {
   std::vector<double> took;
-  for (int i = 0; i < kChanges; ++i) {
+  for (int i = 0; i < changes; ++i) {
     auto begin = SteadyClock::now();
     edit(i);
     must(agent.settle());
@@ -134,17 +135,27 @@ void measure_agent(netpol::PolicyAgent& agent) {
   fmt::print("in the kernel at first: {:.1f} ms, {:.1f} MB of tables and compiler\n",
              ms_since(begin), resident_mb() - before);
 
-  auto policies =
-      in_kernel(agent, [&](int i) { agent.policies.upsert(policy_of(i % kLocalPods, i + 1)); });
-  auto identities = in_kernel(agent, [&](int i) { agent.identities.upsert(relabelled(i)); });
+  auto policies = in_kernel(
+      agent, kChanges, [&](int i) { agent.policies.upsert(policy_of(i % kLocalPods, i + 1)); });
+  // Another block each time: addresses that shared a number get their own first.
+  auto blocks = in_kernel(agent, kBlocks, [&](int i) {
+    Policy policy = policy_of(i % kLocalPods, 0);
+    PolicyPeerMatch block;
+    block.prefix = Prefix(ip_of(i * 16), 28);
+    for (PolicyRule& rule : policy.rules) rule.peers.push_back(block);
+    agent.policies.upsert(std::move(policy));
+  });
+  auto identities =
+      in_kernel(agent, kChanges, [&](int i) { agent.identities.upsert(relabelled(i)); });
   // A pod somewhere in the fleet: a new identity and its address.
-  auto arrivals = in_kernel(agent, [&](int i) {
+  auto arrivals = in_kernel(agent, kChanges, [&](int i) {
     Identity identity = identity_of(kNamespaces + i % kNamespaces);
     identity.number = 256 + static_cast<std::uint32_t>(kIdentities + i);
     agent.owners.upsert(owner_of(kIdentities + i, identity.number));
     agent.identities.upsert(std::move(identity));
   });
   print("policy changed: in the kernel", policies);
+  print("policy with a new block: in the kernel", blocks);
   print("identity relabelled: in the kernel", identities);
   print("pod of the fleet arrived: in the kernel", arrivals);
   if (auto took = measure_iptables(); took.empty())
@@ -152,6 +163,7 @@ void measure_agent(netpol::PolicyAgent& agent) {
   else
     print("iptables-restore of the same pods", took);
   goal("policy_change_to_kernel_p99", quantile(policies, 0.99), "ms", 50);
+  goal("policy_block_to_kernel_p99", quantile(blocks, 0.99), "ms", 50);
   goal("identity_change_to_kernel_p99", quantile(identities, 0.99), "ms", 50);
   goal("pod_arrival_to_kernel_p99", quantile(arrivals, 0.99), "ms", 50);
 }
