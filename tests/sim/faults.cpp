@@ -264,9 +264,12 @@ void SimFleet::spoil_record(SimCluster& cluster) {
   note_fault("bad record", good.key);
   cluster.store.write_past(good.key, std::string(kBroken), good.lease);
   SimCluster* one = &cluster;
-  world_.after(world_.between(1s, 6s), [one, good] {
+  auto broken = cluster.store.memory().range({good.key});
+  std::int64_t written = broken && !broken->kvs.empty() ? broken->kvs.front().mod_revision : 0;
+  // Only what this fault broke: behind a newer one the good value is another.
+  world_.after(world_.between(1s, 6s), [one, good, written] {
     auto now = one->store.memory().range({good.key});
-    if (!now || now->kvs.empty() || now->kvs.front().value != kBroken) return;
+    if (!now || now->kvs.empty() || now->kvs.front().mod_revision != written) return;
     one->store.write_past(good.key, good.value, now->kvs.front().lease);
   });
 }
