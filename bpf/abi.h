@@ -132,11 +132,11 @@ static inline __u32 lb_ring_flags(__u64 word) {
  *
  *   pol_places[ifindex], pol_pods[slot]          -> the pod: its addresses, one set per direction
  *   pol_buckets, pol_flows[hash of both ends]    -> judged already, under this generation: done
- *   policy_addresses[address], policy_ranges     -> peer number of the other end
- *   policy_sets[set]                             -> where its tables are
- *   policy_classes[set's offset + peer number]   -> peer class
- *   policy_directories[set][protocol][port >> 8] -> a port class, or policy_pages[…][port & 255]
- *   policy_verdicts[set's offset + peer class * port classes + port class] -> allowed or not, rule
+ *   pol_addresses[address], pol_ranges           -> peer number of the other end
+ *   pol_sets[set]                                -> where its tables are
+ *   pol_classes[set's offset + peer number]      -> peer class
+ *   pol_directories[set][protocol][port >> 8] -> a port class, or pol_pages[…][port & 255]
+ *   pol_verdicts[set's offset + peer class * port classes + port class] -> allowed or not, rule
  *
  * A set is never rewritten while an interface refers to it; an interface goes from one slot to
  * another in one store.

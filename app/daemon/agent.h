@@ -32,7 +32,7 @@ class Agent {
   virtual ~Agent() = default;
 
   // The three steps of a start, in this order. Names first: they are away while no agent runs, and
-  // to load eBPF programs takes the kernel half a second; what they do goes on meanwhile.
+  // what comes after them may take the kernel long; what its programs do goes on meanwhile.
   virtual asio::awaitable<Result<void>> start_names() = 0;
   // eBPF, and the lease file.
   virtual asio::awaitable<Result<void>> open_datapath() = 0;

@@ -20,12 +20,6 @@ namespace {
 
 constexpr std::size_t kKept = 8192;
 
-Ip ip_of(const __u32 (&address_be)[4]) {
-  std::array<std::uint8_t, 16> bytes{};
-  std::memcpy(bytes.data(), address_be, bytes.size());
-  return Ip::from_mapped_bytes_be(bytes);
-}
-
 Port port_of(std::uint16_t port_be) {
   return static_cast<Port>(port_be >> 8 | (port_be & 0xff) << 8);
 }

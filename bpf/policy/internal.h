@@ -2,6 +2,9 @@
 // one Guard.
 #pragma once
 
+#include <array>
+#include <cstring>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -14,6 +17,13 @@
 #include "bpf/mapped_array.h"
 
 namespace tombolo::bpf {
+
+// An address as programs keep it; IPv4 mapped (bpf/abi.h).
+inline Ip ip_of(const __u32 (&address_be)[4]) {
+  std::array<std::uint8_t, 16> bytes{};
+  std::memcpy(bytes.data(), address_be, bytes.size());
+  return Ip::from_mapped_bytes_be(bytes);
+}
 
 // ---- the arrays that the kernel shares with us
 struct PolicyArrays {

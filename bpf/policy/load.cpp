@@ -1,5 +1,5 @@
 // Loads the policy programs, with the pinned maps of an earlier life where there are any. A pinned
-// map keeps its size. Blocking; before the control loop runs.
+// map keeps its size. Blocking: a worker.
 #include <bit>
 #include <cerrno>
 

@@ -37,12 +37,6 @@ abi::policy_range range_of(const Prefix& prefix) {
   return key;
 }
 
-Ip ip_of(const __u32 (&address_be)[4]) {
-  std::array<std::uint8_t, 16> bytes{};
-  std::memcpy(bytes.data(), address_be, bytes.size());
-  return Ip::from_mapped_bytes_be(bytes);
-}
-
 std::optional<Prefix> prefix_of(const abi::policy_range& key) {
   bool v4 = reinterpret_cast<const std::uint8_t*>(&key.net_id_be)[0] ==
             static_cast<std::uint8_t>(Family::kV4);
@@ -139,10 +133,10 @@ class RealPolicyMaps final : public KernelPolicyMaps {
   Result<void> put_peer(const PolicyPeer& peer) override {
     auto known = peers_.find(peer.prefix);
     if (known != peers_.end() && known->second == peer) return {};
-    // The trie is asked from before it has its first entry until after it lost its last.
     if (peer.peer >= kMaxPeers || peer.identity >= 1U << 24)
       return fail(Code::kInvalidArgument, "{}: peer {} or identity {} is too large",
                   peer.prefix.str(), peer.peer, peer.identity);
+    // The trie is asked from before it has its first entry until after it lost its last.
     bool new_range = known == peers_.end() && !is_whole(peer.prefix);
     if (new_range) ++globals().range_count;
     if (int error = write_peer(peer); error != 0) {

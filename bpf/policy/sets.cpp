@@ -29,13 +29,16 @@ std::array<std::uint64_t, 2> name_words(const std::string& name) {
 
 using Page = std::array<std::uint16_t, abi::kPortsPerPage>;
 
-// The port classes of one protocol, 256 ports at a time.
-std::vector<Page> pages_of(const VerdictSet& row, std::uint8_t protocol) {
-  std::vector<Page> pages(256);
+// The port classes, 256 ports at a time: 256 pages for each of kPortProtocols, in its order.
+std::vector<Page> pages_of(const VerdictSet& row) {
+  constexpr std::size_t kPagesEach = 65536 / abi::kPortsPerPage;
+  std::vector<Page> pages(kPortProtocols.size() * kPagesEach);
   for (const PortSpan& span : row.ports) {
-    if (span.protocol != protocol) continue;
+    auto protocol = std::ranges::find(kPortProtocols, span.protocol);
+    if (protocol == kPortProtocols.end()) continue;
+    auto first = static_cast<std::size_t>(protocol - kPortProtocols.begin()) * kPagesEach;
     for (std::uint32_t port = span.first; port <= span.last; ++port)
-      pages[port / abi::kPortsPerPage][port % abi::kPortsPerPage] = span.port_class;
+      pages[first + port / abi::kPortsPerPage][port % abi::kPortsPerPage] = span.port_class;
   }
   return pages;
 }
@@ -44,12 +47,11 @@ bool uniform(const Page& page) {
   return std::ranges::all_of(page, [&](std::uint16_t entry) { return entry == page.front(); });
 }
 
-// Every page of a set that is not all of one class, once.
-std::map<Page, std::uint32_t> distinct_pages(const VerdictSet& row) {
+// Every page that is not all of one class, once.
+std::map<Page, std::uint32_t> distinct_pages(const std::vector<Page>& pages) {
   std::map<Page, std::uint32_t> distinct;
-  for (std::uint8_t protocol : kPortProtocols)
-    for (const Page& page : pages_of(row, protocol))
-      if (!uniform(page)) distinct.emplace(page, 0);
+  for (const Page& page : pages)
+    if (!uniform(page)) distinct.emplace(page, 0);
   return distinct;
 }
 
@@ -155,7 +157,8 @@ void SetStore::write_tables(const VerdictSet& row, const Room& room) {
 
 Result<void> SetStore::add(const VerdictSet& row) {
   if (rooms_.contains(row.id)) return {};
-  std::map<Page, std::uint32_t> distinct = distinct_pages(row);
+  std::vector<Page> pages = pages_of(row);
+  std::map<Page, std::uint32_t> distinct = distinct_pages(pages);
   TRY(room, make_room(row, distinct.size()));
   std::size_t next = 0;
   for (auto& [page, id] : distinct) {
@@ -164,9 +167,8 @@ Result<void> SetStore::add(const VerdictSet& row) {
   }
   abi::policy_directory& directory = arrays_.directories.at(room.id);
   std::size_t at = 0;
-  for (std::uint8_t protocol : kPortProtocols)
-    for (const Page& page : pages_of(row, protocol))
-      directory.at[at++] = uniform(page) ? abi::kDirectoryClass | page.front() : distinct.at(page);
+  for (const Page& page : pages)
+    directory.at[at++] = uniform(page) ? abi::kDirectoryClass | page.front() : distinct.at(page);
   write_tables(row, room);
   abi::policy_set set{};
   auto words = name_words(row.id);

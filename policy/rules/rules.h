@@ -58,13 +58,4 @@ struct Judgement {
 Judgement judge(std::span<const Policy* const> policies, PolicyDirection direction,
                 const Party& governed, const Party& peer, Traffic traffic);
 
-// "TCP/80", "TCP/80-90", "TCP/web", "every port and protocol".
-std::string to_string(const PolicyPortMatch& match);
-// "pods app=web in namespace shop", "10.0.0.0/8 except 10.1.0.0/16".
-std::string to_string(const PolicyPeerMatch& match);
-// The judgement in sentences, one per line: who isolates, which rule allows, and for a denial each
-// rule that did not match with the terms that failed, nearest first; at most `limit` of those.
-std::vector<std::string> explain(const Judgement& judgement, PolicyDirection direction,
-                                 Traffic traffic, std::size_t limit = 20);
-
 }  // namespace tombolo::policy

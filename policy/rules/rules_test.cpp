@@ -65,18 +65,6 @@ TEST_CASE("the first rule that allows decides; a denial tells the nearest rules 
   REQUIRE(denied.misses.size() == 3);
   REQUIRE((denied.misses[0].peers && !denied.misses[0].ports));
   REQUIRE((denied.misses[2].peers && denied.misses[2].ports));
-  REQUIRE(explain(denied, PolicyDirection::kIngress, http_traffic, 1) ==
-          std::vector<std::string>{
-              "ingress: denied, isolated by NetworkPolicy/shop/a, NetworkPolicy/shop/b",
-              "ingress[1] of NetworkPolicy/shop/a does not match: the source is none of (pods "
-              "app=web in namespace shop)",
-              "2 more rules do not match"});
-  REQUIRE(explain(denied, PolicyDirection::kIngress, http_traffic).back() ==
-          "ingress[0] of NetworkPolicy/shop/a does not match: the source is none of (pods app=web "
-          "in namespace shop), and TCP/80 is none of (UDP/53)");
-  REQUIRE(explain(allowed, PolicyDirection::kIngress, http_traffic) ==
-          std::vector<std::string>{"ingress: allowed by ingress[1] of NetworkPolicy/shop/a"});
-
   Judgement icmp = judge(policies, PolicyDirection::kIngress, to, from, Traffic{});
   REQUIRE(!icmp.allowed);
   Party host;
