@@ -25,6 +25,8 @@ class Checks {
   explicit Checks(SimFleet& fleet) : fleet_(fleet), world_(fleet.world_) {}
   // Samples from now on.
   void start();
+  // A user changed a policy.
+  void truth_changed();
   // Why world, tables and sources are not the same; empty when they are.
   std::string disagreement() const;
 

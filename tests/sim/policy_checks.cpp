@@ -111,6 +111,14 @@ void Checks::goes_up(const SimNode& node, const std::string& interface) {
   }
 }
 
+// Between two samples a verdict may change and change back: to the kernel those are changes.
+void Checks::truth_changed() {
+  for (const Talk& talk : talks())
+    if (auto said = said_.find(talk.key());
+        said != said_.end() && said->second.permitted != talk.permitted)
+      said->second = {talk.permitted, world_.now(), false};
+}
+
 void Checks::policy_holds() {
   bool excused = restored_lately();
   std::map<std::string, Said> now_said;

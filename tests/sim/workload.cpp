@@ -2,6 +2,7 @@
 // again as kubelet does: a failed ADD is undone by DEL and followed by a new sandbox.
 #include <algorithm>
 
+#include "tests/sim/checks.h"
 #include "tests/sim/fleet.h"
 
 namespace tombolo::sim {
@@ -234,6 +235,7 @@ void SimFleet::change_policy() {
     world_.trace(fmt::format("{} user deletes {}", cluster.facts.name, name));
     policy_changed(cluster, known->second);
     policies.erase(known);
+    if (checks_) checks_->truth_changed();
     return remove_file(cluster, name + ".yaml");
   }
   TruePolicy policy;
@@ -250,6 +252,7 @@ void SimFleet::change_policy() {
     policy_changed(cluster, known->second);
   policy_changed(cluster, policy);
   policies[name] = std::move(policy);
+  if (checks_) checks_->truth_changed();
 }
 
 void SimFleet::policy_changed(const SimCluster& cluster, const TruePolicy& policy) {
