@@ -75,8 +75,8 @@ TEST_CASE("a restart while every remote is away keeps every copy") {
     request.key = "cilium/cache/";
     request.range_end = prefix_end(request.key);
     std::map<std::string, std::int64_t> found;
-    for (const KeyValue& kv : pair.fleet.drive.run(east.kv.range(request))->kvs)
-      found[kv.key] = kv.mod_revision;
+    auto answer = pair.fleet.drive.run(east.kv.range(request));
+    for (const KeyValue& kv : answer->kvs) found[kv.key] = kv.mod_revision;
     return found;
   };
   auto keys = [&] {
