@@ -146,8 +146,10 @@ enum {
   kInterfacePlaces = 1 << 14,
   kMaxPolicyAddresses = 1 << 18,
   kMaxPolicyRanges = 1 << 16,
-  kFlowWays = 8, /* flows in one bucket */
+  kFlowWays = 7, /* flows in one bucket */
   kMaxFlowBuckets = 1 << 15,
+  kFlowTags = 511, /* what a bucket keeps of a flow's hash: 1 to this */
+  kFlowTagShift = 7,
   kMaxPolicyFragments = 4096,
   kMaxPolicySets = 1024,  /* id 0: not isolated */
   kPolicyClosed = 0xffff, /* in place of a set: everything is denied */
@@ -160,7 +162,7 @@ enum {
   kMaxPolicyRules = 1 << 16,
   kAddressesPerInterface = 8,
   kInterfaceName = 16, /* IFNAMSIZ */
-  kTickShift = 24,     /* 17 ms; 32 bits of them are two years */
+  kTickShift = 29,     /* 0.54 s; 16 bits of them are more than any flow rests */
   kClientPort = 32768, /* from here on Linux takes ports for clients (ip_local_port_range) */
   kPolicyEventsBytes = 1 << 20,
   kPolicyEventsPerSecond = 2000, /* and CPU; more are counted, not told */
@@ -264,31 +266,29 @@ enum policy_flow_state {
 /* One flow, both directions, of both pods when both are on this node. [1] is for the pod that
  * started it (its egress rules decide), [0] for the pod that it was started to. A cache line. */
 struct policy_flow {
-  __u64 key[5];    /* lower address, higher address, ports | protocol << 32 | net_id << 40 */
-  __u64 judged[2]; /* generation << 32 | verdict */
-  __u32 birth[2];  /* of the pod that accepted it once; 0: nobody did */
+  __u64 key[5];        /* lower address, higher address, ports | protocol << 32 | net_id << 40 */
+  __u32 generation[2]; /* under which the flow was allowed; 0: it is not */
+  __u32 birth[2];      /* of the pod that accepted it once; 0: nobody did */
+  __u16 rule[2];
+  __u32 seen; /* in ticks of 2^kTickShift ns; also written without the lock */
 };
 TOMBOLO_ABI_SIZE(policy_flow, 64);
 
 struct policy_flows {
   struct policy_flow at[kFlowWays];
 };
-TOMBOLO_ABI_SIZE(policy_flows, 512);
+TOMBOLO_ABI_SIZE(policy_flows, 448);
 
-/* The bucket of those flows: all that is needed to find one, or a place for one, in a cache line.
- * Both are written under the lock, and read without it between two looks at the version. */
+/* The bucket of those flows: all that is needed to know that a flow is not there and whose place it
+ * may take. Half a cache line, so that the buckets of all flows stay in a CPU's own cache, where
+ * the flows themselves do not fit. Both are written by who made the version odd, and read by
+ * everybody between two looks at it. */
 struct policy_bucket {
-#ifdef __bpf__
-  struct bpf_spin_lock lock;
-#else
-  __u32 lock;
-#endif
-  __u32 version;         /* odd while it is written */
-  __u16 tags[kFlowWays]; /* other bits of the hash; 0: free */
-  __u32 seen[kFlowWays]; /* in ticks of 2^kTickShift ns; also written without the lock */
-  __u8 state[kFlowWays];
+  __u32 version;
+  __u16 tags[kFlowWays]; /* tag << kFlowTagShift | enum policy_flow_state; 0: free */
+  __u16 seen[kFlowWays]; /* lower bits of the flow's */
 };
-TOMBOLO_ABI_SIZE(policy_bucket, 64);
+TOMBOLO_ABI_SIZE(policy_bucket, 32);
 
 struct policy_fragment_key {
   __u32 source_be[4];
@@ -378,6 +378,7 @@ enum policy_counter {
   kPolicyUnstable,   /* a hash element changed twice while it was read */
   kPolicyEventsLost, /* no room in the ring */
   kPolicyEventsSuppressed,
+  kPolicyFlowsBusy, /* not kept or not found, as another CPU had its bucket for too long */
   kPolicyCounters,
 };
 

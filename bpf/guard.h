@@ -30,7 +30,7 @@ enum class Hook {
 
 // Entries. A pinned map keeps the size with which it was made.
 struct GuardSizes {
-  std::uint32_t flows = 65536;    // rounded up to a power of two times 8; 72 bytes each
+  std::uint32_t flows = 65536;    // rounded up to buckets of 7; 69 bytes each
   std::uint32_t peers = 262144;   // whole addresses
   std::uint32_t ranges = 16384;   // shorter prefixes
   std::uint32_t sets = 4096;      // verdict sets

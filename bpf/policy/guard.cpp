@@ -14,10 +14,10 @@ namespace {
 
 // In the order of abi::policy_counter.
 constexpr std::array<std::string_view, abi::kPolicyCounters> kCounterNames{
-    "packets",           "new_flows",     "denied",          "source_refused",
-    "unknown_interface", "fragments",     "malformed",       "icmp_errors",
-    "revoked",           "flows_evicted", "flows_picked_up", "flows_from_node",
-    "rejudged",          "unstable",      "events_lost",     "events_suppressed"};
+    "packets",           "new_flows",       "denied",      "source_refused", "unknown_interface",
+    "fragments",         "malformed",       "icmp_errors", "revoked",        "flows_evicted",
+    "flows_picked_up",   "flows_from_node", "rejudged",    "unstable",       "events_lost",
+    "events_suppressed", "flows_busy"};
 
 class KernelGuard final : public Guard {
  public:

@@ -1,6 +1,5 @@
 // Loads the policy programs, with the pinned maps of an earlier life where there are any. A pinned
 // map keeps its size. Blocking: a worker.
-#include <bit>
 #include <cerrno>
 
 #include "bpf/libbpf_api.h"
@@ -13,8 +12,7 @@ namespace {
 
 void use_sizes(policy_bpf* skeleton, const GuardSizes& sizes) {
   auto size = [](bpf_map* map, std::uint32_t entries) { bpf_map__set_max_entries(map, entries); };
-  std::uint32_t buckets = (sizes.flows + abi::kFlowWays - 1) / abi::kFlowWays;
-  buckets = std::bit_ceil(std::max(buckets, 1U));
+  std::uint32_t buckets = std::max((sizes.flows + abi::kFlowWays - 1) / abi::kFlowWays, 1U);
   size(skeleton->maps.pol_buckets, buckets);
   size(skeleton->maps.pol_flows, buckets);
   size(skeleton->maps.pol_addresses, sizes.peers);
@@ -63,7 +61,7 @@ class LoadedPolicy final : public PolicyPrograms {
 #if defined(__x86_64__)
     skeleton_->rodata->weakly_ordered = 0;
 #endif
-    skeleton_->rodata->flow_bucket_mask = bpf_map__max_entries(skeleton_->maps.pol_flows) - 1;
+    skeleton_->rodata->flow_buckets = bpf_map__max_entries(skeleton_->maps.pol_flows);
     if (int error = policy_bpf__load(skeleton_); error != 0)
       return fail_errno(-error, "the kernel refuses the policy programs: {}", log.text());
     for (auto& [one, path] : fresh)

@@ -44,7 +44,7 @@ enum parsed {
 };
 
 struct packet {
-  __u32 source[4]; /* network order; IPv4 mapped */
+  __u32 source[4] __attribute__((aligned(8))); /* network order; IPv4 mapped */
   __u32 destination[4];
   __u16 source_port; /* network order; an echo's identifier in both */
   __u16 destination_port;
@@ -69,11 +69,16 @@ static __always_inline void set_v6(__u32* out, const __u32* in) {
   out[3] = in[3];
 }
 
-static __always_inline void set_v4(__u32* address, __u32 v4_be) {
-  address[0] = 0;
-  address[1] = 0;
-  address[2] = bpf_htonl(0xffff);
-  address[3] = v4_be;
+/* The same into an address that is read in halves: a half that was stored as two words cannot be
+ * read before everything that was stored earlier has come to the cache. `out` is aligned to 8. */
+static __always_inline void set_halves(__u32* out, __u32 a, __u32 b, __u32 c, __u32 d) {
+  _Bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+  ((__u64*)out)[0] = little ? (__u64)b << 32 | a : (__u64)a << 32 | b;
+  ((__u64*)out)[1] = little ? (__u64)d << 32 | c : (__u64)c << 32 | d;
+}
+
+static __always_inline void set_v4(__u32* out, __u32 v4_be) {
+  set_halves(out, 0, 0, bpf_htonl(0xffff), v4_be);
 }
 
 static __always_inline _Bool same_address(const __u32* a, const __u32* b) {
@@ -196,8 +201,10 @@ static __always_inline enum parsed parse_v6(struct __sk_buff* skb, __u32 at,
   struct ipv6hdr ip;
   if (!READ_HEADER(skb, at, &ip)) return kNoAddresses;
   if (ip.version != 6) return kNoAddresses;
-  __builtin_memcpy(packet->source, &ip.saddr, 16);
-  __builtin_memcpy(packet->destination, &ip.daddr, 16);
+  const __u32* from = ip.saddr.in6_u.u6_addr32;
+  const __u32* to = ip.daddr.in6_u.u6_addr32;
+  set_halves(packet->source, from[0], from[1], from[2], from[3]);
+  set_halves(packet->destination, to[0], to[1], to[2], to[3]);
   packet->hop_limit = ip.hop_limit;
   __u8 next = ip.nexthdr;
   __u32 offset = at + sizeof(ip);
@@ -265,7 +272,7 @@ static __always_inline enum parsed check_arp(struct __sk_buff* skb,
                                              const struct policy_interface* pod, _Bool from_pod) {
   if (!from_pod) return kAlways;
   __u32 sender_be;
-  __u32 sender[4];
+  __u32 sender[4] __attribute__((aligned(8)));
   if (bpf_skb_load_bytes(skb, kEthernetBytes + 14, &sender_be, 4)) return kNoIp;
   if (sender_be == 0) return kAlways; /* a probe (RFC 5227) */
   set_v4(sender, sender_be);

@@ -20,8 +20,8 @@
 const volatile __u32 net_id = 0;
 // Stores and loads of one CPU may be seen by another in another order (not on x86).
 const volatile __u32 weakly_ordered = 1;
-// Number of buckets of pol_flows (a power of two) less one.
-const volatile __u32 flow_bucket_mask = kMaxFlowBuckets - 1;
+// Number of buckets of pol_flows.
+const volatile __u32 flow_buckets = kMaxFlowBuckets;
 
 // each needs those before it
 #include "bpf/policy/maps.bpf.h"
@@ -121,11 +121,8 @@ static __always_inline int accept_node(const struct packet* packet, const struct
   // An answer to what the pod began, or the middle of something: no start of the node's.
   if (ours && !flow->forward && packet->kind != kOpens) return kPassOn;
   if (packet->kind == kTellsError || guess_way(packet) != kForward) return kPassOn;
-  struct judgement said = {.judged = (__u64)met->generation << 32 | kPolicyAllow,
-                           .forward = 1,
-                           .side = kIngress,
-                           .node = kFlowNode,
-                           .fresh = 1};
+  struct judgement said = {
+      .verdict = kPolicyAllow, .forward = 1, .side = kIngress, .node = kFlowNode, .fresh = 1};
   keep(met, &said);
   count(kPolicyFlowsFromNode);
   return kPassOn;
@@ -158,7 +155,7 @@ static __always_inline int decide(struct __sk_buff* skb, const struct packet* pa
     said.side = met->side;
     verdict = judge_side(pod, said.side, peer, packet, 1);
   }
-  said.judged = (__u64)met->generation << 32 | verdict;
+  said.verdict = verdict;
   if (!(verdict & kPolicyAllow)) {
     if (accepted_once) keep(met, &said);
     count_rule(skb, verdict, !accepted_once);
@@ -193,7 +190,7 @@ static __always_inline int follow_error(struct __sk_buff* skb, const struct pack
     }
     // It went the other way than the error does.
     met->side = !met->side;
-    place_of(state, flow_bucket_mask, &inner, &met->place);
+    place_of(state, flow_buckets, &inner, &met->place);
     if (got) {
       struct found_flow flow = {};
       met->generation = 0; /* only looks */
@@ -228,7 +225,7 @@ static __always_inline int judge_packet(struct __sk_buff* skb, const struct pack
     return follow_error(skb, packet, pod, met, state);
   struct found_flow flow = {};
   if (meet(met, &flow)) {
-    count_rule(skb, (__u32)flow.judged, 0);
+    count_rule(skb, flow.rule, 0);
     return kPassOn;
   }
   if (met->from_node) return accept_node(packet, met, &flow);
@@ -248,7 +245,7 @@ static __always_inline int guard(struct __sk_buff* skb, __u32 side) {
   _Bool from_pod = side == kEgress;
   int parsed = parse(skb, pod, &packet);
   if (parsed == kAlways) return kPassOn;
-  if (parsed == kIp) place_of(state, flow_bucket_mask, &packet, &met.place);
+  if (parsed == kIp) place_of(state, flow_buckets, &packet, &met.place);
   if (pod->ingress_set == kPolicyClosed && pod->egress_set == kPolicyClosed)
     return deny(skb, &packet, pod, 0, side, kReasonClosed, 0);
   if (parsed == kNoIp) {

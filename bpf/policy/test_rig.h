@@ -41,7 +41,7 @@ inline const std::string kIngress(32, '1');
 inline const std::string kEgress(32, '2');
 
 inline GuardSizes small_sizes() {
-  return {.flows = 4096,
+  return {.flows = 4095,  // buckets of 7
           .peers = 1024,
           .ranges = 1024,
           .sets = 64,

@@ -20,11 +20,8 @@ static __always_inline struct policy_globals* globals(void) {
 __noinline __u64 peer_word(const struct ip_address* of) {
   if (!of) return 0xffff;
   const __u32* address_be = of->at;
-  struct policy_address address;
-  address.address_be[0] = address_be[0];
-  address.address_be[1] = address_be[1];
-  address.address_be[2] = address_be[2];
-  address.address_be[3] = address_be[3];
+  struct policy_address address __attribute__((aligned(8)));
+  set_halves(address.address_be, address_be[0], address_be[1], address_be[2], address_be[3]);
   address.net_id = net_id;
   for (int i = 0; i < 2; ++i) {
     struct policy_peer* peer = bpf_map_lookup_elem(&pol_addresses, &address);
