@@ -77,6 +77,12 @@ std::optional<Prefix> FreeSpace::best_fit_inside(int length, const Prefix& cover
   return std::nullopt;
 }
 
+std::optional<uint128> FreeSpace::lowest_of(int length) const {
+  const auto& blocks = by_length_[slot(length)];
+  if (blocks.empty()) return std::nullopt;
+  return *blocks.begin();
+}
+
 std::vector<Prefix> FreeSpace::blocks() const {
   std::vector<Prefix> result;
   for (int length = 0; length <= bits_of(family_); ++length)

@@ -86,7 +86,8 @@ class FreeSpace {
   std::optional<Prefix> best_fit_inside(int length, const Prefix& cover) const;
   // Length of the free block that best_fit would cut, to compare spaces.
   std::optional<int> best_fit_length(int length) const;
-  std::vector<Prefix> blocks() const;  // the largest first
+  std::optional<uint128> lowest_of(int length) const;  // the first block of exactly this length
+  std::vector<Prefix> blocks() const;                  // the largest first
   uint128 addresses() const;
 
  private:

@@ -14,6 +14,7 @@ import build  # noqa: E402  (the runner's build module, found through the path a
 
 PROGRAMS = {
     "cni": ("bench_cni", "CNI ADD through the real plugin beside host-local; durable allocations"),
+    "plan": ("bench_plan", "the fleet planner beside other ways to assign: routes over the optimum, growth, 10,000 clusters"),
     "store": ("bench_store", "durable writes of the embedded store beside etcd"),
     "dns": ("bench_dns", "DNS answers per server CPU-second beside Knot"),
     "policy": ("bench_policy", "a changed policy, label or pod into one node's kernel, beside iptables-restore"),
