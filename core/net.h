@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,9 @@ struct Route {
   bool on_link = false;        // take the next hop as reachable though no prefix covers it
   std::uint8_t protocol = 0;   // 0 is the kernel's RTPROT_BOOT
   bool unreachable = false;    // answer with ICMP unreachable; no next hop, no interface
+  // Where another interface has a route to the destination, that one stays: this one gets a
+  // greater metric.
+  bool behind_others = false;
   auto operator<=>(const Route&) const = default;
 };
 
@@ -93,6 +97,15 @@ class Net {
   virtual Result<void> delete_link(const std::string& name) = 0;
   virtual Result<std::vector<LinkState>> list_links(const std::string& name_prefix) = 0;
 
+  // The kernel's number of a namespace: the same for every path to it, and no other's while it
+  // lives. kNotFound when the path leads to none.
+  virtual Result<std::uint64_t> netns_number(const NetnsPath& netns) = 0;
+  // The end, in the agent's own namespace, of a veth pair whose other end is in `netns`.
+  // kFailedPrecondition when it is no such pair.
+  virtual Result<LinkState> veth_end_on_node(const NetnsPath& netns, const std::string& name) = 0;
+  // Every address of every interface in any namespace that a process is in or that is mounted.
+  virtual Result<std::set<Ip>> addresses_everywhere() = 0;
+
   // Main table of the agent's own namespace. A route is known by destination and protocol.
   virtual Result<void> replace_route(const Route& route) = 0;
   virtual Result<void> delete_route(const Route& route) = 0;
@@ -104,6 +117,8 @@ class Net {
   virtual Result<std::uint32_t> uplink_mtu(const std::string& own_prefix) = 0;
   // Forwarding between interfaces, both families.
   virtual Result<void> enable_forwarding() = 0;
+  // False when either family's forwarding is off.
+  virtual Result<bool> forwards() = 0;
 };
 
 }  // namespace tombolo

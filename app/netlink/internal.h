@@ -77,7 +77,13 @@ Result<void> add_route(nl_sock* socket, const Route& route, bool replace);
 Result<std::vector<Route>> read_routes(nl_sock* socket, std::uint8_t protocol, int interface_index);
 Result<void> remove_route(nl_sock* socket, const Route& route);
 
+Result<std::uint64_t> number_of_netns(const NetnsPath& path);
+Result<LinkState> veth_end_on_node(const NetnsPath& path, const std::string& name);
+Result<std::set<Ip>> addresses_everywhere();
+
 // Writes a file below /proc/sys/net, of the namespace of the calling thread.
 Result<void> write_sysctl(const std::string& path, const std::string& value);
+// What such a file holds, without its line's end.
+Result<std::string> read_sysctl(const std::string& path);
 
 }  // namespace tombolo::netlink

@@ -155,6 +155,14 @@ class NetlinkNet final : public Net {
     return links;
   }
 
+  Result<std::uint64_t> netns_number(const NetnsPath& netns) override {
+    return number_of_netns(netns);
+  }
+  Result<LinkState> veth_end_on_node(const NetnsPath& netns, const std::string& name) override {
+    return netlink::veth_end_on_node(netns, name);
+  }
+  Result<std::set<Ip>> addresses_everywhere() override { return netlink::addresses_everywhere(); }
+
   Result<void> replace_route(const Route& route) override {
     TRY(socket, open_socket());
     return add_route(socket.get(), route, true);
@@ -193,6 +201,12 @@ class NetlinkNet final : public Net {
   Result<void> enable_forwarding() override {
     TRY_OK(write_sysctl("ipv4/ip_forward", "1"));
     return write_sysctl("ipv6/conf/all/forwarding", "1");
+  }
+
+  Result<bool> forwards() override {
+    TRY(v4, read_sysctl("ipv4/ip_forward"));
+    TRY(v6, read_sysctl("ipv6/conf/all/forwarding"));
+    return v4 != "0" && v6 != "0";
   }
 
  private:

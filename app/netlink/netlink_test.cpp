@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -170,6 +172,89 @@ TEST_CASE("a namespace that is none is refused") {
   spec.peer_netns = "/proc/self/ns/net";
   auto own = net->create_veth(spec);
   REQUIRE(own.error().what.find("agent's own") != std::string::npos);
+}
+
+TEST_CASE("namespaces: their numbers, the veth pair that leads into one, the addresses of all") {
+  OwnNetns node;
+  OwnNetns pod;
+  OwnNetns other;
+  if (!node.made() || !pod.made() || !other.made())
+    SKIP("needs the right to make network namespaces (root)");
+  on_node(node, [&] {
+    auto net = make_netlink_net();
+    REQUIRE(net->netns_number(pod.path()).value() == net->netns_number(pod.path()).value());
+    REQUIRE(net->netns_number(pod.path()).value() != net->netns_number(other.path()).value());
+    REQUIRE(net->netns_number("/run/netns/not-there").error().code == Code::kNotFound);
+
+    REQUIRE(net->create_veth(veth_to(pod)));
+    auto end = net->veth_end_on_node(pod.path(), "eth0");
+    REQUIRE(end);
+    REQUIRE(end->name == "tbotest0");
+    REQUIRE(net->veth_end_on_node(pod.path(), "lo").error().code == Code::kFailedPrecondition);
+    REQUIRE(net->veth_end_on_node(pod.path(), "eth7").error().code == Code::kNotFound);
+    REQUIRE(net->veth_end_on_node("/run/netns/not-there", "eth0").error().code == Code::kNotFound);
+
+    InterfaceSetup setup;
+    setup.name = "eth0";
+    setup.addresses.push_back(InterfaceAddress::parse("198.51.100.77/32").value());
+    REQUIRE(net->set_up_interface(pod.path(), setup));
+    Ip wanted = Ip::parse("198.51.100.77").value();
+    // Only a descriptor holds this namespace; a process in it makes it visible.
+    pid_t child = ::fork();
+    if (child == 0) {
+      if (::setns(pod.fd(), CLONE_NEWNET) != 0) ::_exit(1);
+      ::pause();
+      ::_exit(0);
+    }
+    REQUIRE(child > 0);
+    bool seen = false;
+    for (int i = 0; i < 1000 && !seen; ++i)
+      seen = net->addresses_everywhere().value().contains(wanted);
+    REQUIRE(::kill(child, SIGKILL) == 0);
+    REQUIRE(::waitpid(child, nullptr, 0) == child);
+    REQUIRE(seen);
+    REQUIRE(!net->addresses_everywhere().value().contains(wanted));
+  });
+  // Seen from another namespace, the pair is not this node's.
+  on_node(other, [&] {
+    auto end = make_netlink_net()->veth_end_on_node(pod.path(), "eth0");
+    REQUIRE(end.error().code == Code::kFailedPrecondition);
+  });
+}
+
+TEST_CASE("a route that gives way to another interface's") {
+  OwnNetns node;
+  OwnNetns pod;
+  if (!node.made() || !pod.made()) SKIP("needs the right to make network namespaces (root)");
+  on_node(node, [&] {
+    auto net = make_netlink_net();
+    auto second = veth_to(pod);
+    second.host_name = "tbotest1";
+    second.peer_name = "net1";
+    REQUIRE(net->create_veth(veth_to(pod)));
+    REQUIRE(net->create_veth(second));
+    for (const char* name : {"eth0", "net1"}) {
+      InterfaceSetup setup;
+      setup.name = name;
+      setup.sysctls["ipv6/accept_dad"] = "0";
+      for (const char* address : {"198.51.100.7/32", "fd00::7/128"})
+        setup.addresses.push_back(InterfaceAddress::parse(address).value());
+      for (const char* via : {"169.254.1.1", "fe80::1"}) {
+        Ip ip = Ip::parse(via).value();
+        setup.routes.push_back({Prefix(Ip(ip.family(), 0), 0), ip, name, true});
+        setup.routes.back().behind_others = true;
+      }
+      REQUIRE(net->set_up_interface(pod.path(), setup));
+    }
+    for (const char* name : {"eth0", "net1"}) {
+      auto state = net->read_interface(pod.path(), name);
+      REQUIRE(state);
+      REQUIRE(state->routes.size() == 2);
+    }
+    bool forwards = net->forwards().value();
+    REQUIRE(net->enable_forwarding());
+    REQUIRE((!forwards && net->forwards().value()));
+  });
 }
 
 }  // namespace

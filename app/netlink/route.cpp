@@ -9,6 +9,9 @@
 namespace tombolo::netlink {
 namespace {
 
+// Beyond the kernel's own metrics (0 for IPv4, 1024 for IPv6) and those that daemons give.
+constexpr std::uint32_t kBehind = 4096;
+
 int family_number(Family family) {
   return family == Family::kV4 ? AF_INET : AF_INET6;
 }
@@ -79,7 +82,13 @@ std::optional<Route> read_route(rtnl_route* object, int interface_index) {
 
 Result<void> add_route(nl_sock* socket, const Route& route, bool replace) {
   TRY(object, route_object(socket, route));
-  int code = rtnl_route_add(socket, object.get(), replace ? NLM_F_REPLACE : NLM_F_EXCL);
+  bool over = replace && !route.behind_others;
+  int code = rtnl_route_add(socket, object.get(), over ? NLM_F_REPLACE : NLM_F_EXCL);
+  if (code == -NLE_EXIST && route.behind_others) {
+    auto index = rtnl_route_nh_get_ifindex(rtnl_route_nexthop_n(object.get(), 0));
+    rtnl_route_set_priority(object.get(), kBehind + static_cast<std::uint32_t>(index));
+    code = rtnl_route_add(socket, object.get(), NLM_F_REPLACE);
+  }
   if (code < 0)
     return std::unexpected(nl_error(code, fmt::format("set the route {}", route_text(route))));
   return {};

@@ -129,4 +129,16 @@ Result<void> write_sysctl(const std::string& path, const std::string& value) {
   return {};
 }
 
+Result<std::string> read_sysctl(const std::string& path) {
+  std::string file = "/proc/sys/net/" + path;
+  OwnedFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return fail_errno(errno, "open {}", file);
+  std::string value(64, '\0');
+  ssize_t got = ::read(fd.get(), value.data(), value.size());
+  if (got < 0) return fail_errno(errno, "read {}", file);
+  value.resize(static_cast<std::size_t>(got));
+  while (value.ends_with('\n')) value.pop_back();
+  return value;
+}
+
 }  // namespace tombolo::netlink

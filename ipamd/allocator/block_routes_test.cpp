@@ -33,6 +33,11 @@ class RoutesOnly final : public Net {
   }
   Result<void> delete_link(const std::string&) override { return unexpected(); }
   Result<std::vector<LinkState>> list_links(const std::string&) override { return unexpected(); }
+  Result<std::uint64_t> netns_number(const NetnsPath&) override { return unexpected(); }
+  Result<LinkState> veth_end_on_node(const NetnsPath&, const std::string&) override {
+    return unexpected();
+  }
+  Result<std::set<Ip>> addresses_everywhere() override { return unexpected(); }
   Result<void> replace_route(const Route& route) override {
     routes[{route.destination, route.protocol}] = route;
     return {};
@@ -49,6 +54,7 @@ class RoutesOnly final : public Net {
   }
   Result<std::uint32_t> uplink_mtu(const std::string&) override { return unexpected(); }
   Result<void> enable_forwarding() override { return unexpected(); }
+  Result<bool> forwards() override { return unexpected(); }
 
   std::set<std::string> texts() const {
     std::set<std::string> result;

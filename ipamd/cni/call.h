@@ -30,6 +30,7 @@ enum ErrorCode : int {
   kInvalidNetns = 8,
   kTryLater = 11,
   kNotAvailable = 50,
+  kLimited = 51,           // STATUS: and pods that run may not be reached
   kKernelRefused = 100,    // an interface, address or route could not be made
   kAlreadyAttached = 101,  // ADD of what is there
   kCheckFailed = 102,      // CHECK found a difference

@@ -19,6 +19,8 @@ class FakeNet final : public Net {
     return Result<void>{};
   };
   std::set<NetnsPath> namespaces;
+  // Addresses that interfaces which are not the service's have.
+  std::set<Ip> foreign_addresses;
 
   Result<void> create_veth(const VethSpec& spec) override {
     std::lock_guard lock(mutex_);
@@ -68,6 +70,26 @@ class FakeNet final : public Net {
         result.push_back({state.name, state.index, state.mac, state.mtu, state.up});
     return result;
   }
+  Result<std::uint64_t> netns_number(const NetnsPath& netns) override {
+    std::lock_guard lock(mutex_);
+    TRY_OK(note("netns_number"));
+    if (!namespaces.contains(netns)) return fail(Code::kNotFound, "no namespace {}", netns);
+    return numbers_.try_emplace(netns, 4'026'531'840U + numbers_.size()).first->second;
+  }
+  Result<LinkState> veth_end_on_node(const NetnsPath& netns, const std::string& name) override {
+    std::lock_guard lock(mutex_);
+    for (const auto& [host, peer] : peers_)
+      if (peer == std::pair(netns, name)) return LinkState{host, 7, "", 1400, true};
+    return fail(Code::kFailedPrecondition, "{} is no end of a veth pair", name);
+  }
+  Result<std::set<Ip>> addresses_everywhere() override {
+    std::lock_guard lock(mutex_);
+    TRY_OK(note("addresses"));
+    std::set<Ip> found = foreign_addresses;
+    for (const auto& [key, state] : links_)
+      for (const auto& address : state.addresses) found.insert(address.ip);
+    return found;
+  }
   Result<void> replace_route(const Route&) override { return {}; }
   Result<void> delete_route(const Route&) override { return {}; }
   Result<std::vector<Route>> list_routes(std::uint8_t) override { return std::vector<Route>{}; }
@@ -77,10 +99,26 @@ class FakeNet final : public Net {
     return 1400U;
   }
   Result<void> enable_forwarding() override { return {}; }
+  Result<bool> forwards() override {
+    TRY_OK(note("forwards"));
+    return true;
+  }
 
   std::size_t link_count() {
     std::lock_guard lock(mutex_);
     return links_.size();
+  }
+  // The namespace ends, and with it the pairs that lead into it.
+  void remove_namespace(const NetnsPath& path) {
+    std::lock_guard lock(mutex_);
+    namespaces.erase(path);
+    numbers_.erase(path);
+    std::erase_if(peers_, [&](const auto& pair) {
+      if (pair.second.first != path) return false;
+      links_.erase({"", pair.first});
+      links_.erase(pair.second);
+      return true;
+    });
   }
   // Adds a link in the node's own namespace that nobody asked for.
   void add_host_link(const std::string& name) {
@@ -94,6 +132,7 @@ class FakeNet final : public Net {
   std::mutex mutex_;
   std::map<std::pair<NetnsPath, std::string>, InterfaceState> links_;
   std::map<std::string, std::pair<NetnsPath, std::string>> peers_;
+  std::map<NetnsPath, std::uint64_t> numbers_;
 };
 
 }  // namespace tombolo

@@ -32,6 +32,8 @@ Route default_route(const Attachment& attachment, Family family) {
   route.via = next_hop(family);
   route.interface_name = attachment.interface_name;
   route.on_link = true;
+  // A pod's second interface leaves the way out to its first, whoever made that one.
+  route.behind_others = true;
   return route;
 }
 

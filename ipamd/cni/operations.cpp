@@ -263,6 +263,16 @@ asio::awaitable<Answer<json::object>> CniService::status() {
   auto unavailable = [](std::string why) {
     return std::unexpected(Failure{cni::kNotAvailable, std::move(why), ""});
   };
+  Net* net = &net_;
+  auto look = [net] { return net->forwards(); };
+  auto forwards = co_await net_worker_->run(std::move(look));
+  if (!forwards) co_return unavailable(forwards.error().text());
+  if (!*forwards)
+    co_return std::unexpected(
+        Failure{cni::kLimited,
+                "forwarding between interfaces is off on this node: sysctl net.ipv4.ip_forward, "
+                "net.ipv6.conf.all.forwarding",
+                ""});
   if (!book_.journal().trouble().empty())
     co_return unavailable("leases cannot be written: " + book_.journal().trouble());
   const AddressPool* pool = book_.allocator().pool(kNodePool);

@@ -109,6 +109,31 @@ Result<std::vector<LinkState>> SimNet::list_links(const std::string& name_prefix
   return result;
 }
 
+Result<std::uint64_t> SimNet::netns_number(const NetnsPath& netns) {
+  TRY_OK(admit("netns_number", false));
+  auto at = namespaces_.find(netns);
+  if (at == namespaces_.end()) return fail(Code::kNotFound, "no namespace {}", netns);
+  return at->second;
+}
+
+Result<LinkState> SimNet::veth_end_on_node(const NetnsPath& netns, const std::string& name) {
+  TRY_OK(admit("veth_end_on_node", false));
+  for (const auto& [host, peer] : peers_)
+    if (peer == std::pair(netns, name)) {
+      const InterfaceState& state = links_.at({"", host});
+      return LinkState{state.name, state.index, state.mac, state.mtu, state.up};
+    }
+  return fail(Code::kFailedPrecondition, "{} is no end of a veth pair", name);
+}
+
+Result<std::set<Ip>> SimNet::addresses_everywhere() {
+  TRY_OK(admit("addresses_everywhere", false));
+  std::set<Ip> found;
+  for (const auto& [key, state] : links_)
+    for (const InterfaceAddress& address : state.addresses) found.insert(address.ip);
+  return found;
+}
+
 Result<void> SimNet::replace_route(const Route& route) {
   TRY_OK(admit("replace_route"));
   routes_[{route.destination.str(), route.protocol}] = route;

@@ -46,7 +46,7 @@ class SimNet final : public Net {
   // The host's end of a pod's interface is up: packets may come.
   std::function<void(const std::string&)> goes_up;
 
-  void add_namespace(const NetnsPath& path) { namespaces_.insert(path); }
+  void add_namespace(const NetnsPath& path) { namespaces_[path] = ++last_number_; }
   // The sandbox is gone, and with it its interfaces.
   void remove_namespace(const NetnsPath& path);
   const InterfaceState* find(const NetnsPath& netns, const std::string& name) const;
@@ -59,11 +59,15 @@ class SimNet final : public Net {
   Result<InterfaceState> read_interface(const NetnsPath& netns, const std::string& name) override;
   Result<void> delete_link(const std::string& name) override;
   Result<std::vector<LinkState>> list_links(const std::string& name_prefix) override;
+  Result<std::uint64_t> netns_number(const NetnsPath& netns) override;
+  Result<LinkState> veth_end_on_node(const NetnsPath& netns, const std::string& name) override;
+  Result<std::set<Ip>> addresses_everywhere() override;
   Result<void> replace_route(const Route& route) override;
   Result<void> delete_route(const Route& route) override;
   Result<std::vector<Route>> list_routes(std::uint8_t protocol) override;
   Result<std::uint32_t> uplink_mtu(const std::string&) override { return 1400U; }
   Result<void> enable_forwarding() override { return admit("enable forwarding"); }
+  Result<bool> forwards() override { return true; }
 
  private:
   Result<void> admit(std::string_view what, bool change = true);
@@ -75,7 +79,8 @@ class SimNet final : public Net {
   std::string node_;
   Mistake mistake_;
   Alive user_;
-  std::set<NetnsPath> namespaces_;
+  std::map<NetnsPath, std::uint64_t> namespaces_;
+  std::uint64_t last_number_ = 0;
   std::map<std::pair<NetnsPath, std::string>, InterfaceState> links_;
   std::map<std::string, std::pair<NetnsPath, std::string>> peers_;
   std::map<std::pair<std::string, std::uint8_t>, Route> routes_;
