@@ -154,6 +154,30 @@ def style_suites(root):
     return [Suite("style", lambda: run_style(root))]
 
 
+# ---- CNI -------------------------------------------------------------------------------------------------------------
+
+def run_conformance(root, subject):
+    if os.geteuid() != 0:
+        return [Outcome(f"conformance of {subject}", "skipped", "needs root: it makes network namespaces")]
+    with tempfile.TemporaryDirectory(prefix="tombolo-conformance-") as folder:
+        report = os.path.join(folder, "report.json")
+        code, output = run_command(root, ["python3", "tests/conformance/main.py", subject, "--report", report], 300)
+        try:
+            with open(report, encoding="utf-8") as text:
+                found = json.load(text)
+        except (OSError, ValueError):
+            found = []
+    # What a subject has no use for (an IPAM plugin makes no interface) is no test of it.
+    rows = [Outcome(f"{subject}: {one['name']}", one["state"], one["detail"]) for one in found if one["state"] != "without"]
+    if not rows or code not in (0, 1):
+        rows.append(Outcome(f"conformance of {subject} ended with {code}", "failed", tail(output)))
+    return rows
+
+
+def conformance_suites(root):
+    return [Suite("conformance", lambda: run_conformance(root, "tombolo-cni"))]
+
+
 # ---- the story -------------------------------------------------------------------------------------------------------
 
 def run_story(root):
