@@ -72,10 +72,17 @@ class Client {
 // from.
 Result<Client::Received> ask(Call call, int family, const Endpoint& to);
 
-// Runs one coroutine to its end.
+// Runs one coroutine to its end. The context outlives every worker: one that has just handed over
+// its result may still be inside of it.
+inline asio::io_context& test_context() {
+  static asio::io_context context;
+  return context;
+}
+
 template <class T>
 T run_now(asio::awaitable<T> task) {
-  asio::io_context context;
+  asio::io_context& context = test_context();
+  context.restart();
   std::optional<T> result;
   asio::co_spawn(context, std::move(task), [&](std::exception_ptr error, T value) {
     ENSURE(error == nullptr);

@@ -97,7 +97,7 @@ TEST_CASE("a VLAN tag does not hide who sends") {
   rig.put_pod("", "");  // may talk to everybody, but only as itself
   std::string inner = bytes_of({.source = "10.0.0.77"}).substr(12);
   REQUIRE(!rig.run(other_frame(ethertype, std::string(2, '\0') + inner), true));
-  REQUIRE(rig.last_event().reason == FlowReason::kSourceRefused);
+  REQUIRE(rig.told(FlowReason::kSourceRefused).has_value());
   rig.put_pod(kIngress, "");
   REQUIRE(!rig.run(other_frame(ethertype, std::string(2, '\0') + inner), false));
 }
@@ -132,7 +132,7 @@ TEST_CASE("a refused first piece says nothing of those behind it") {
   later.source = forged.source;
   later.destination = forged.destination;
   REQUIRE(!rig.to_pod(later));
-  REQUIRE(rig.last_event().reason == FlowReason::kFragment);
+  REQUIRE(rig.told(FlowReason::kFragment).has_value());
 }
 
 TEST_CASE("a pod whose set is not there does not stay open") {
@@ -259,7 +259,7 @@ TEST_CASE("a later fragment does not lie over the header that was judged") {
   Frame later = first;
   later.fragment_offset = 1;
   REQUIRE(!rig.to_pod(later));
-  REQUIRE(rig.last_event().reason == FlowReason::kMalformed);
+  REQUIRE(rig.told(FlowReason::kMalformed).has_value());
   later.fragment_offset = 2;
   REQUIRE(rig.to_pod(later));
 }

@@ -97,10 +97,10 @@ TEST_CASE("an allowed flow ends when its rule does") {
     Rig::must(rig.maps().bump_generation());
   }
   REQUIRE(!rig.to_pod(middle));
-  FlowEvent event = rig.last_event();
-  REQUIRE(event.reason == FlowReason::kRevoked);
-  REQUIRE(event.rule == 9);
-  REQUIRE(event.source == Endpoint::parse("10.0.0.1:40000").value());
+  auto event = rig.told(FlowReason::kRevoked);
+  REQUIRE(event.has_value());
+  REQUIRE(event->rule == 9);
+  REQUIRE(event->source == Endpoint::parse("10.0.0.1:40000").value());
   // Answers, too: both directions are one flow.
   REQUIRE(!rig.from_pod(answer(frame)));
 }
@@ -111,7 +111,7 @@ TEST_CASE("closed until the pod is known; ARP and neighbours pass") {
   rig.fill();
   Frame frame{.source = "10.0.0.3"};
   REQUIRE(!rig.to_pod(frame));
-  REQUIRE(rig.last_event().reason == FlowReason::kClosed);
+  REQUIRE(rig.told(FlowReason::kClosed).has_value());
   REQUIRE(!rig.from_pod(answer(frame)));
   REQUIRE(rig.run(other_frame(0x0806, std::string(28, '\0')), true));
   REQUIRE(rig.run(other_frame(0x0806, std::string(28, '\0')), false));
@@ -135,7 +135,7 @@ TEST_CASE("a pod uses its own addresses only") {
   REQUIRE(rig.from_pod({.source = "fd00::2", .destination = "fd00::9"}));
   REQUIRE(!rig.from_pod({.source = "10.0.0.7", .destination = "10.0.0.9"}));
   REQUIRE(!rig.from_pod({.source = "fd00::7", .destination = "fd00::9"}));
-  REQUIRE(rig.last_event().reason == FlowReason::kSourceRefused);
+  REQUIRE(rig.told(FlowReason::kSourceRefused).has_value());
 }
 
 TEST_CASE("the pod's own node always reaches it, and is answered") {
@@ -168,7 +168,7 @@ TEST_CASE("fragments follow their first") {
   later.fragment_offset = 9;
   later.more_fragments = false;
   REQUIRE(!rig.to_pod(later));
-  REQUIRE(rig.last_event().reason == FlowReason::kFragment);
+  REQUIRE(rig.told(FlowReason::kFragment).has_value());
   REQUIRE(rig.to_pod(first));
   REQUIRE(rig.to_pod(later));
   later.fragment_id = 8;
@@ -195,7 +195,7 @@ TEST_CASE("ICMP errors pass when they are about a known flow") {
                  .payload = packet_of(about)};
   };
   REQUIRE(!rig.to_pod(error(out)));
-  REQUIRE(rig.last_event().reason == FlowReason::kIcmpError);
+  REQUIRE(rig.told(FlowReason::kIcmpError).has_value());
   REQUIRE(rig.from_pod(out));
   REQUIRE(rig.to_pod(error(out)));
   Frame other = out;

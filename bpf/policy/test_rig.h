@@ -3,6 +3,7 @@
 #pragma once
 
 #include <catch2/catch_test_macros.hpp>
+#include <optional>
 
 #include "bpf/guard.h"
 #include "bpf/libbpf_api.h"
@@ -112,16 +113,17 @@ struct Rig {
   }
   bool to_pod(const Frame& frame) { return run(bytes_of(frame), false); }
   bool from_pod(const Frame& frame) { return run(bytes_of(frame), true); }
-  FlowEvent last_event() {
+  // The first event of that reason, if it was told; the guard's thread may still be reading.
+  std::optional<FlowEvent> told(FlowReason reason) {
     static constexpr auto kLimit = std::chrono::seconds(5);
     std::uint64_t after = 0;
-    FlowEvent event;
-    while (guard->wait_flows(after, after == 0 ? kLimit : Duration{})) {
+    while (guard->wait_flows(after, kLimit)) {
       FlowPage page = guard->flows(after, 1000);
-      event = page.events.back();
+      for (const FlowEvent& event : page.events)
+        if (event.reason == reason) return event;
       after = page.last;
     }
-    return event;
+    return std::nullopt;
   }
 };
 
