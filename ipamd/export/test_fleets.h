@@ -1,0 +1,67 @@
+// Fleets that the tests of this folder export. Only tests include this.
+#pragma once
+
+#include <catch2/catch_test_macros.hpp>
+#include <string>
+
+#include "ipamd/export/export.h"
+
+namespace tombolo {
+
+inline Plan plan_of_text(const std::string& text) {
+  auto documents = parse_yaml(text, "fleet.yaml");
+  REQUIRE(documents.has_value());
+  auto fleet = parse_fleet(documents->front());
+  INFO((fleet ? std::string() : fleet.error().what));
+  REQUIRE(fleet.has_value());
+  auto plan = make_plan(*fleet, nullptr);
+  INFO((plan ? std::string() : plan.error().what));
+  REQUIRE(plan.has_value());
+  return *plan;
+}
+
+// Of the repository: "deploy/story/fleet.yaml".
+inline Plan plan_of_file(const std::string& path) {
+  auto text = read_file(std::string(TOMBOLO_TEST_DATA) + "/../../" + path);
+  REQUIRE(text.has_value());
+  return plan_of_text(*text);
+}
+
+inline Plan demo_plan() {
+  return plan_of_file("deploy/story/fleet.yaml");
+}
+inline Plan clouds_plan() {
+  return plan_of_file("tests/data/plan/three-clouds.yaml");
+}
+// IPv4 alone, two clusters in two regions with all their ranges given: the same plan whatever the
+// planner prefers.
+inline Plan given_plan() {
+  return plan_of_file("tests/data/plan/given.yaml");
+}
+// IPv6 alone, and a range that lies outside the address space.
+inline Plan six_plan() {
+  return plan_of_text(R"(
+fleet: six
+families: [ipv6]
+regions: [{name: here, cloud: on-prem}, {name: there, cloud: gcp}]
+address_space: [{cidr: "fd00:6::/40"}]
+clusters:
+  - {name: one, id: 1, region: here, nodes: 3}
+  - name: two
+    id: 255
+    region: there
+    nodes: 2
+    cidrs: {pod: {ipv6: {cidr: "fd77:1::/56", node_prefix_length: 64}}}
+)");
+}
+
+inline std::string exported(const Plan& plan, const std::string& format,
+                            const std::string& cluster = "", unsigned node = 1) {
+  auto text = export_plan(plan, {format, cluster, node});
+  CAPTURE(format, cluster);
+  INFO((text ? std::string() : text.error().what));
+  REQUIRE(text.has_value());
+  return *text;
+}
+
+}  // namespace tombolo
