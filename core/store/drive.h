@@ -47,6 +47,12 @@ class Drive {
     return true;
   }
 
+  // Runs that many handlers, if there are so many.
+  void settle_some(int handlers) {
+    context_.restart();
+    for (int i = 0; i < handlers; ++i) context_.poll_one();
+  }
+
   // Runs what can run now.
   void settle() {
     context_.restart();

@@ -74,7 +74,7 @@ class MemoryStore {
   Signal changed_;
 };
 
-class MemoryKv final : public Kv {
+class MemoryKv : public Kv {
  public:
   explicit MemoryKv(MemoryStore& store) : store_(store) {}
 

@@ -112,11 +112,22 @@ Result<void> ControllerSync::add_remote(const std::string& name, std::uint32_t i
   return {};
 }
 
-asio::awaitable<Result<void>> ControllerSync::remove_remote(std::string name) {
+// The stopped link. A shutdown ends the wait for its tasks: then it stays with the other parts,
+// which outlive every task.
+asio::awaitable<Result<std::unique_ptr<mesh::RemoteLink>>> ControllerSync::take_out(
+    std::string name) {
   auto found = parts_->links.extract(name);
   if (found.empty()) co_return fail(Code::kNotFound, "{} is not linked", name);
-  std::unique_ptr<mesh::RemoteLink> link = std::move(found.mapped());
-  co_await link->stop();
+  auto place = parts_->leaving.insert(parts_->leaving.end(), std::move(found.mapped()));
+  co_await (*place)->stop();
+  if (parts_->tasks.cancelled()) co_return fail(Code::kCancelled, "the controller is stopping");
+  std::unique_ptr<mesh::RemoteLink> link = std::move(*place);
+  parts_->leaving.erase(place);
+  co_return link;
+}
+
+asio::awaitable<Result<void>> ControllerSync::remove_remote(std::string name) {
+  CO_TRY(link, co_await take_out(name));
   Result<void> forgotten = co_await link->forget();
   // Stopped, but there for whoever tries again when the store takes writes.
   if (!forgotten) parts_->links.emplace(std::move(name), std::move(link));
@@ -129,8 +140,9 @@ asio::awaitable<Result<void>> ControllerSync::replace_remote(std::string name, s
   if (known != parts_->links.end() && known->second->id() != id) {
     CO_TRY_OK(co_await remove_remote(name));
   }
-  auto found = parts_->links.extract(name);
-  if (!found.empty()) co_await found.mapped()->stop();
+  if (parts_->links.contains(name)) {
+    CO_TRY_OK(co_await take_out(name));
+  }
   co_return add_remote(name, id, std::move(store));
 }
 

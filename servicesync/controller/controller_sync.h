@@ -24,6 +24,10 @@
 #include "servicesync/manifests/manifests.h"
 #include "servicesync/merge/merge.h"
 
+namespace tombolo::mesh {
+class RemoteLink;
+}
+
 namespace tombolo::controller {
 
 struct ControllerSettings {
@@ -87,6 +91,7 @@ class ControllerSync {
  private:
   struct Parts;
   asio::awaitable<void> derive();
+  asio::awaitable<Result<std::unique_ptr<mesh::RemoteLink>>> take_out(std::string name);
   std::unique_ptr<Parts> parts_;
 };
 

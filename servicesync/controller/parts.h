@@ -53,6 +53,7 @@ struct ControllerSync::Parts {
   Announcer announcer;
   mesh::MeshContext mesh;
   std::map<std::string, std::unique_ptr<mesh::RemoteLink>> links;
+  std::list<std::unique_ptr<mesh::RemoteLink>> leaving;  // taken out, their tasks not ended yet
 };
 
 }  // namespace tombolo::controller

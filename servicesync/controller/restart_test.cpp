@@ -2,6 +2,11 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <filesystem>
 #include <fstream>
 
@@ -267,6 +272,40 @@ TEST_CASE("the manifest folder feeds the same flow") {
     REQUIRE(east.becomes(kBase, ""));
   }
   std::filesystem::remove_all(folder);
+}
+
+asio::awaitable<void> pass_time() {
+  co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+  for (int i = 0; i < 50; ++i) co_await asio::post(asio::use_awaitable);
+}
+
+// Its calls end in their own time, cancelled or not, as those over a network do.
+class LateKv : public MemoryKv {
+ public:
+  using MemoryKv::MemoryKv;
+  asio::awaitable<Result<RangeResult>> range(RangeRequest request) override {
+    auto executor = co_await asio::this_coro::executor;
+    co_await asio::co_spawn(executor, pass_time(), asio::use_awaitable);
+    co_return co_await MemoryKv::range(std::move(request));
+  }
+};
+
+asio::awaitable<void> link_anew(ControllerSync& sync, std::unique_ptr<Kv> wire) {
+  auto done = co_await sync.replace_remote("west", 2, std::move(wire));
+  if (!done) REQUIRE(done.error().code == Code::kCancelled);
+}
+
+TEST_CASE("a controller that stops while a link is being replaced ends in good order") {
+  int handlers = GENERATE(0, 1, 2, 3, 5, 8, 40);
+  Pair pair;
+  pair.start();
+  ControllerSync& sync = pair.east.life->sync;
+  auto late = [&] { return std::make_unique<LateKv>(pair.west.store); };
+  REQUIRE(pair.fleet.drive.run(sync.replace_remote("west", 2, late())));
+  pair.fleet.drive.settle_some(10);
+  pair.east.life->spawn("replace", link_anew(sync, late()));
+  pair.fleet.drive.settle_some(handlers);
+  pair.east.life.reset();
 }
 
 }  // namespace

@@ -76,6 +76,10 @@ class Life {
   ControllerSync sync;
   std::map<std::string, MemoryKv*> wires;  // to the remotes
 
+  // As the daemon's own tasks: they end with the life.
+  void spawn(std::string name, asio::awaitable<void> task) {
+    tasks_.spawn(std::move(name), std::move(task));
+  }
   void set_plan(const std::vector<PlanBlock>& blocks) {
     for (const PlanBlock& block : blocks) plan_.upsert(block);
     plan_.mark_synced();
