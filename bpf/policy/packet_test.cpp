@@ -267,6 +267,37 @@ TEST_CASE("counters per rule are exact, and all of it outlives the daemon") {
   REQUIRE(!rig.to_pod({.source = "10.0.0.4", .source_port = 1}));
 }
 
+// The kernel has 256 ports in an entry; where a span begins or ends inside, a page.
+TEST_CASE("spans of ports begin and end anywhere") {
+  NEED_WORLD();
+  Rig rig;
+  rig.fill();
+  VerdictSet set = sample_set(PolicyDirection::kIngress, std::string(32, '3'));
+  set.ports = {{0, 0, 65535, 0},   {6, 0, 249, 0},      {6, 250, 1030, 1},
+               {6, 1031, 1031, 0}, {6, 1032, 1279, 1},  {6, 1280, 1535, 0},
+               {6, 1536, 2047, 1}, {6, 2048, 65279, 0}, {6, 65280, 65535, 1},
+               {17, 0, 65535, 1},  {132, 0, 65534, 0},  {132, 65535, 65535, 1}};
+  REQUIRE(rig.maps().put_set(set));
+  rig.put_pod(set.id, "");
+  auto allowed = [&](std::uint8_t protocol, std::uint32_t port) {
+    return std::ranges::any_of(set.ports, [&](const PortSpan& span) {
+      return span.protocol == protocol && span.first <= port && port <= span.last &&
+             span.port_class == 1;
+    });
+  };
+  for (std::uint8_t protocol : std::array<std::uint8_t, 3>{6, 17, 132})
+    for (const PortSpan& span : set.ports)
+      for (std::uint32_t port :
+           {span.first - 1U, std::uint32_t{span.first}, std::uint32_t{span.last}, span.last + 1U}) {
+        if (port > 65535) continue;
+        Frame frame{.source = "10.0.0.1",
+                    .protocol = protocol,
+                    .destination_port = static_cast<Port>(port)};
+        INFO(int{protocol} << " port " << port);
+        REQUIRE(rig.to_pod(frame) == allowed(protocol, port));
+      }
+}
+
 TEST_CASE("in a full table the flows that rest longest give way, and connections go on") {
   NEED_WORLD();
   Rig rig;

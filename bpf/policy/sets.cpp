@@ -27,32 +27,50 @@ std::array<std::uint64_t, 2> name_words(const std::string& name) {
   return words;
 }
 
+constexpr std::size_t kPagesEach = 65536 / abi::kPortsPerPage;
 using Page = std::array<std::uint16_t, abi::kPortsPerPage>;
 
-// The port classes, 256 ports at a time: 256 pages for each of kPortProtocols, in its order.
-std::vector<Page> pages_of(const VerdictSet& row) {
-  constexpr std::size_t kPagesEach = 65536 / abi::kPortsPerPage;
-  std::vector<Page> pages(kPortProtocols.size() * kPagesEach);
+// The port classes, 256 ports at a time: 256 entries for each of kPortProtocols, in its order. Most
+// are of one class.
+struct PortTable {
+  std::array<std::uint32_t, kPortProtocols.size() * kPagesEach> directory{};
+  std::map<Page, std::vector<std::size_t>> pages;  // of the others, and which entries they are
+};
+
+PortTable port_table_of(const VerdictSet& row) {
+  PortTable table;
+  table.directory.fill(abi::kDirectoryClass);
+  std::map<std::size_t, Page> cut;  // entry -> its ports, where a span begins or ends inside
   for (const PortSpan& span : row.ports) {
     auto protocol = std::ranges::find(kPortProtocols, span.protocol);
     if (protocol == kPortProtocols.end()) continue;
-    auto first = static_cast<std::size_t>(protocol - kPortProtocols.begin()) * kPagesEach;
-    for (std::uint32_t port = span.first; port <= span.last; ++port)
-      pages[first + port / abi::kPortsPerPage][port % abi::kPortsPerPage] = span.port_class;
+    auto base = static_cast<std::size_t>(protocol - kPortProtocols.begin()) * 65536;
+    for (std::size_t port = base + span.first; port <= base + span.last;) {
+      std::size_t entry = port / abi::kPortsPerPage;
+      std::size_t first = port % abi::kPortsPerPage;
+      port = std::min((entry + 1) * abi::kPortsPerPage, base + span.last + 1);
+      std::size_t count = port - entry * abi::kPortsPerPage - first;
+      if (count == abi::kPortsPerPage)
+        table.directory[entry] = abi::kDirectoryClass | span.port_class;
+      else
+        std::fill_n(cut[entry].begin() + static_cast<std::ptrdiff_t>(first), count,
+                    span.port_class);
+    }
   }
-  return pages;
+  for (const auto& [entry, page] : cut) table.pages[page].push_back(entry);
+  return table;
 }
 
-bool uniform(const Page& page) {
-  return std::ranges::all_of(page, [&](std::uint16_t entry) { return entry == page.front(); });
-}
-
-// Every page that is not all of one class, once.
-std::map<Page, std::uint32_t> distinct_pages(const std::vector<Page>& pages) {
-  std::map<Page, std::uint32_t> distinct;
-  for (const Page& page : pages)
-    if (!uniform(page)) distinct.emplace(page, 0);
-  return distinct;
+// `items` from the beginning of the extent on, block by block.
+template <class Blocks, class Item>
+void fill(Blocks& blocks, const Extent& extent, const std::vector<Item>& items) {
+  std::size_t done = 0;
+  for (std::uint32_t i = 0; i < extent.count && done < items.size(); ++i) {
+    auto& block = blocks.at(extent.offset + i).at;
+    std::size_t count = std::min(std::size(block), items.size() - done);
+    std::copy_n(items.begin() + static_cast<std::ptrdiff_t>(done), count, block);
+    done += count;
+  }
 }
 
 }  // namespace
@@ -145,30 +163,21 @@ Result<SetStore::Room> SetStore::make_room(const VerdictSet& row, std::size_t pa
 }
 
 void SetStore::write_tables(const VerdictSet& row, const Room& room) {
-  for (std::size_t peer = 0; peer < row.peer_classes.size(); ++peer)
-    arrays_.classes
-        .at(room.classes.offset + static_cast<std::uint32_t>(peer / abi::kClassesPerBlock))
-        .at[peer % abi::kClassesPerBlock] = row.peer_classes[peer];
-  for (std::size_t cell = 0; cell < row.verdicts.size(); ++cell)
-    arrays_.verdicts
-        .at(room.verdicts.offset + static_cast<std::uint32_t>(cell / abi::kVerdictsPerBlock))
-        .at[cell % abi::kVerdictsPerBlock] = row.verdicts[cell];
+  fill(arrays_.classes, room.classes, row.peer_classes);
+  fill(arrays_.verdicts, room.verdicts, row.verdicts);
 }
 
 Result<void> SetStore::add(const VerdictSet& row) {
   if (rooms_.contains(row.id)) return {};
-  std::vector<Page> pages = pages_of(row);
-  std::map<Page, std::uint32_t> distinct = distinct_pages(pages);
-  TRY(room, make_room(row, distinct.size()));
+  PortTable ports = port_table_of(row);
+  TRY(room, make_room(row, ports.pages.size()));
   std::size_t next = 0;
-  for (auto& [page, id] : distinct) {
-    id = room.pages[next++];
+  for (const auto& [page, entries] : ports.pages) {
+    std::uint32_t id = room.pages[next++];
     std::ranges::copy(page, arrays_.pages.at(id).at);
+    for (std::size_t entry : entries) ports.directory[entry] = id;
   }
-  abi::policy_directory& directory = arrays_.directories.at(room.id);
-  std::size_t at = 0;
-  for (const Page& page : pages)
-    directory.at[at++] = uniform(page) ? abi::kDirectoryClass | page.front() : distinct.at(page);
+  std::ranges::copy(ports.directory, arrays_.directories.at(room.id).at);
   write_tables(row, room);
   abi::policy_set set{};
   auto words = name_words(row.id);
