@@ -13,6 +13,7 @@
 #include "app/config/config.h"
 #include "app/daemon/agent.h"
 #include "app/daemon/controller.h"
+#include "app/daemon/guard_metrics.h"
 #include "app/daemon/handlers/addresses.h"
 #include "app/daemon/handlers/clusters.h"
 #include "app/daemon/handlers/flows.h"
@@ -220,6 +221,7 @@ class Daemon {
         std::make_unique<FlowHub>(std::move(source), agent_->tables(), config_.cluster().name(),
                                   config_.node().name(), tasks_, *clock_, log_);
     tasks_.spawn("flows", flows_->run());
+    tasks_.spawn("guard-metrics", export_guard([&guard] { return guard.stats(); }, *clock_, log_));
   }
 
   std::vector<std::string> warnings() const {
