@@ -321,7 +321,7 @@ __noinline int parse(struct __sk_buff* skb, const struct policy_interface* pod,
   if (ethertype != kEthertypeV4 && ethertype != kEthertypeV6) return kNoIp;
   packet->is_v6 = ethertype == kEthertypeV6;
   int parsed =
-      packet->is_v6 ? parse_ip(skb, packet, kEthernetBytes) : parse_v4(skb, kEthernetBytes, packet);
+      packet->is_v6 ? parse_v6(skb, kEthernetBytes, packet) : parse_v4(skb, kEthernetBytes, packet);
   if (parsed != kIp) return parsed;
   if (!packet->later_piece) {
     if (!read_transport(skb, packet)) return kBroken;

@@ -17,7 +17,7 @@ static __always_inline struct policy_globals* globals(void) {
 }
 
 /* The word (bpf/abi.h) of an address. Peer 0 is everybody whom no rule tells apart. */
-__noinline __u64 peer_word(const struct ip_address* of) {
+static __always_inline __u64 peer_word(const struct ip_address* of) {
   if (!of) return 0xffff;
   const __u32* address_be = of->at;
   struct policy_address address __attribute__((aligned(8)));
