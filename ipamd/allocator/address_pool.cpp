@@ -1,25 +1,13 @@
-// Fresh addresses by a frontier per block, freed ones by a queue per family.
+// Fresh addresses by a frontier per range, freed ones by a queue per family. An address inside of
+// the ranges is in one of three states: never used (no bit), in use (both bits), or freed (the bit
+// "used", and once in the queue).
 #include "ipamd/allocator/address_pool.h"
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 
 namespace tombolo {
 namespace {
-
-struct Usable {
-  Ip first;
-  Ip last;
-};
-
-Usable usable(const Prefix& prefix) {
-  Usable range{prefix.first(), prefix.last()};
-  if (prefix.host_bits() < 2) return range;
-  range.first = Ip(prefix.family(), range.first.value() + 1);
-  if (prefix.family() == Family::kV4) range.last = Ip(Family::kV4, range.last.value() - 1);
-  return range;
-}
 
 std::uint64_t saturated(uint128 count) {
   constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
@@ -28,133 +16,150 @@ std::uint64_t saturated(uint128 count) {
 
 }  // namespace
 
-Result<void> AddressPool::set_blocks(const std::vector<Prefix>& blocks) {
-  std::vector<Prefix> sorted = blocks;
-  std::ranges::sort(sorted);
-  sorted.erase(std::ranges::unique(sorted).begin(), sorted.end());
-  for (std::size_t i = 1; i < sorted.size(); ++i)
-    if (sorted[i - 1].overlaps(sorted[i]))
-      return fail(Code::kInvalidArgument, "the blocks {} and {} overlap", sorted[i - 1].str(),
-                  sorted[i].str());
-  std::vector<Prefix> gone = this->blocks();
-  std::erase_if(gone, [&](const Prefix& old) { return std::ranges::count(blocks, old) > 0; });
-  for (const Prefix& prefix : gone) remove_block(of(prefix.family()), prefix);
-  for (const Prefix& prefix : blocks)
-    if (!of(prefix.family()).blocks.contains(prefix.base())) add_block(of(prefix.family()), prefix);
+IpRange usable_range(const Prefix& block) {
+  IpRange range{block.first(), block.last()};
+  if (block.host_bits() < 2) return range;
+  range.first = Ip(block.family(), range.first.value() + 1);
+  if (block.family() == Family::kV4) range.last = Ip(Family::kV4, range.last.value() - 1);
+  return range;
+}
+
+std::int64_t Rest::wanted_at(const FamilyUsage& usage) const {
+  // In floating point: totals go up to 2^64.
+  double part = usage.total == 0
+                    ? 0.0
+                    : 4.0 * static_cast<double>(usage.free()) / static_cast<double>(usage.total);
+  auto shrunk = static_cast<std::int64_t>(static_cast<double>(wanted_ms) * std::min(1.0, part));
+  return std::max(least_ms, shrunk);
+}
+
+Result<void> AddressPool::set_blocks(std::vector<Prefix> blocks) {
+  std::ranges::sort(blocks);
+  blocks.erase(std::ranges::unique(blocks).begin(), blocks.end());
+  for (std::size_t i = 1; i < blocks.size(); ++i)
+    if (blocks[i - 1].overlaps(blocks[i]))
+      return fail(Code::kInvalidArgument, "the blocks {} and {} overlap", blocks[i - 1].str(),
+                  blocks[i].str());
+  std::vector<IpRange> ranges;
+  for (const Prefix& block : blocks) ranges.push_back(usable_range(block));
+  TRY_OK(set_ranges(std::move(ranges)));
+  blocks_ = std::move(blocks);
   return {};
 }
 
-std::vector<Prefix> AddressPool::blocks() const {
-  std::vector<Prefix> result;
-  for (const auto& addresses : families_)
-    for (const auto& [base, block] : addresses.blocks) result.push_back(block.prefix);
-  return result;
-}
-
-void AddressPool::add_block(PerFamily& addresses, const Prefix& prefix) {
-  Usable range = usable(prefix);
-  addresses.blocks.emplace(prefix.base(), Block{prefix, range.first, range.last, true});
-  for (const Ip& ip : in_use_)
-    if (prefix.contains(ip)) {
-      used_ahead_.insert(ip);
-      ++addresses.in_use;
+Result<void> AddressPool::set_ranges(std::vector<IpRange> ranges) {
+  std::ranges::sort(ranges);
+  for (std::size_t i = 1; i < ranges.size(); ++i)
+    if (ranges[i - 1].contains(ranges[i].first))
+      return fail(Code::kInvalidArgument, "the ranges from {} and from {} overlap",
+                  ranges[i - 1].first.str(), ranges[i].first.str());
+  for (PerFamily& addresses : families_) {
+    addresses.ranges.clear();
+    addresses.fresh_from = 0;
+  }
+  for (const IpRange& range : ranges)
+    of(range.first.family()).ranges.push_back({range, range.first, true});
+  blocks_.clear();
+  auto inside = [this](Ip ip) { return range_of(ip) != nullptr; };
+  for (Family family : {Family::kV4, Family::kV6}) {
+    PerFamily& addresses = of(family);
+    addresses.freed.keep_only(inside);
+    addresses.in_use = bits_.count_in_use(family, inside);
+    uint128 total = 0;
+    for (const Range& range : addresses.ranges) {
+      uint128 more = range.all.last.value() - range.all.first.value() + 1;
+      // The whole of IPv6 is 2^128, which is 0 here.
+      total = more == 0 || total + more < total ? ~uint128{0} : total + more;
     }
+    addresses.total = saturated(total);
+  }
+  bits_.forget_used(inside);
+  return {};
 }
 
-void AddressPool::remove_block(PerFamily& addresses, const Prefix& prefix) {
-  addresses.blocks.erase(prefix.base());
-  std::erase_if(addresses.freed, [&](const Ip& ip) { return prefix.contains(ip); });
-  std::erase_if(used_ahead_, [&](const Ip& ip) { return prefix.contains(ip); });
-  addresses.in_use -= static_cast<std::uint64_t>(
-      std::ranges::count_if(in_use_, [&](const Ip& ip) { return prefix.contains(ip); }));
+const AddressPool::Range* AddressPool::range_of(Ip ip) const {
+  const auto& ranges = of(ip.family()).ranges;
+  auto after = std::ranges::upper_bound(ranges, ip, {}, [](const Range& r) { return r.all.first; });
+  if (after == ranges.begin()) return nullptr;
+  const Range& range = *std::prev(after);
+  return range.all.contains(ip) ? &range : nullptr;
 }
 
-AddressPool::Block* AddressPool::block_of(Ip ip) {
-  auto& blocks = of(ip.family()).blocks;
-  auto after = blocks.upper_bound(ip);
-  if (after == blocks.begin()) return nullptr;
-  Block& block = std::prev(after)->second;
-  return block.prefix.contains(ip) ? &block : nullptr;
-}
-
-// Moves the frontier of a block one address on.
-void AddressPool::pass(Block& block) {
-  if (block.next_fresh == block.last)
-    block.fresh_left = false;
-  else
-    block.next_fresh = Ip(block.next_fresh.family(), block.next_fresh.value() + 1);
-}
-
-std::optional<Ip> AddressPool::next_fresh(PerFamily& addresses) {
-  for (auto& [base, block] : addresses.blocks) {
-    while (block.fresh_left) {
-      Ip ip = block.next_fresh;
-      pass(block);
-      // Each address that is skipped here was restored once, so skipping is paid for.
-      if (used_ahead_.erase(ip) == 0) return ip;
-    }
+// The frontier stays at what it returns: take() passes it by marking it used.
+std::optional<Ip> AddressPool::find_fresh(PerFamily& addresses) {
+  for (; addresses.fresh_from < addresses.ranges.size(); ++addresses.fresh_from) {
+    Range& range = addresses.ranges[addresses.fresh_from];
+    if (bits_.first_unused(range.next_fresh, range.all.last, range.next_fresh))
+      return range.next_fresh;
   }
   return std::nullopt;
 }
 
-Result<Ip> AddressPool::take(Family family) {
+Result<Ip> AddressPool::take(Family family, std::int64_t now_ms, Patience patience) {
   PerFamily& addresses = of(family);
   std::optional<Ip> taken;
-  if (addresses.freed.size() < kFreedLimit) taken = next_fresh(addresses);
-  if (!taken && !addresses.freed.empty()) {
-    taken = addresses.freed.front();
-    addresses.freed.pop_front();
+  if (addresses.freed.size() < kFreedLimit) taken = find_fresh(addresses);
+  if (!taken) {
+    auto freed = addresses.freed.front(now_ms);
+    if (!freed)
+      return fail(Code::kResourceExhausted, "no free {} address: {} of {} are in use",
+                  to_string(family), addresses.in_use, usage(family).total);
+    std::int64_t rest =
+        patience == Patience::kRested ? rest_.wanted_at(usage(family)) : rest_.least_ms;
+    std::int64_t rested = now_ms - freed->released_ms;
+    if (rested < rest)
+      return fail(Code::kResourceExhausted,
+                  "{} free {} addresses, of which none has rested for {} ms: the next one will "
+                  "have in {} ms",
+                  addresses.freed.size(), to_string(family), rest, rest - rested);
+    taken = freed->ip;
+    addresses.freed.pop();
   }
-  if (!taken)
-    return fail(Code::kResourceExhausted, "no free {} address: {} of {} are in use",
-                to_string(family), addresses.in_use, usage(family).total);
-  bool added = in_use_.insert(*taken).second;
+  bool added = bits_.take(*taken);
   ENSURE(added, "{} would be given out twice", taken->str());
   ++addresses.in_use;
   return *taken;
 }
 
-void AddressPool::give_back(Ip ip) {
-  ENSURE(in_use_.erase(ip) == 1, "{} is given back but not in use", ip.str());
-  Block* block = block_of(ip);
-  if (block == nullptr) return;
+Result<void> AddressPool::take_exact(Ip ip) {
+  if (!contains(ip)) return fail(Code::kOutOfRange, "{} is in no range of the pool", ip.str());
+  bool freed = bits_.used(ip);
+  if (!bits_.take(ip)) return fail(Code::kAlreadyExists, "{} is in use already", ip.str());
   PerFamily& addresses = of(ip.family());
-  --addresses.in_use;
-  Usable range = usable(block->prefix);
-  if (ip >= range.first && ip <= range.last) addresses.freed.push_back(ip);
-}
-
-Result<void> AddressPool::restore_in_use(Ip ip) {
-  if (!in_use_.insert(ip).second)
-    return fail(Code::kAlreadyExists, "{} is in use already", ip.str());
-  if (block_of(ip) != nullptr) {
-    ++of(ip.family()).in_use;
-    bool added = used_ahead_.insert(ip).second;
-    ENSURE(added, "{} is restored as in use after it was restored as free", ip.str());
-  }
+  if (freed) addresses.freed.withdraw(ip);
+  ++addresses.in_use;
   return {};
 }
 
-void AddressPool::restore_freed(Ip ip) {
-  Block* block = block_of(ip);
-  if (block == nullptr || in_use_.contains(ip) || !block->fresh_left || ip < block->next_fresh)
+void AddressPool::give_back(Ip ip, std::int64_t now_ms) {
+  bool was_in_use = bits_.give_back(ip);
+  ENSURE(was_in_use, "{} is given back but not in use", ip.str());
+  if (!contains(ip)) {
+    bits_.forget(ip);
     return;
-  Usable range = usable(block->prefix);
-  if (ip < range.first || ip > range.last || !used_ahead_.insert(ip).second) return;
-  of(ip.family()).freed.push_back(ip);
+  }
+  PerFamily& addresses = of(ip.family());
+  --addresses.in_use;
+  addresses.freed.push(ip, now_ms);
+}
+
+Result<void> AddressPool::restore_in_use(Ip ip) {
+  bool known = bits_.used(ip);
+  if (!bits_.take(ip)) return fail(Code::kAlreadyExists, "{} is in use already", ip.str());
+  if (!contains(ip)) return {};
+  PerFamily& addresses = of(ip.family());
+  if (known) addresses.freed.withdraw(ip);
+  ++addresses.in_use;
+  return {};
+}
+
+void AddressPool::restore_freed(Ip ip, std::int64_t released_ms) {
+  if (!contains(ip) || !bits_.mark_used(ip)) return;
+  of(ip.family()).freed.push(ip, released_ms);
 }
 
 FamilyUsage AddressPool::usage(Family family) const {
-  uint128 total = 0;
-  for (const auto& [base, block] : of(family).blocks) {
-    Usable range = usable(block.prefix);
-    total += range.last.value() - range.first.value() + 1;
-  }
-  return {saturated(total), of(family).in_use};
-}
-
-bool AddressPool::has(Family family) const {
-  return !of(family).blocks.empty();
+  return {of(family).total, of(family).in_use};
 }
 
 }  // namespace tombolo

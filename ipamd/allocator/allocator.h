@@ -1,15 +1,17 @@
-// Which addresses of this node belong to whom. Pure and in memory: the lease book (lease_book.h)
-// makes its answers durable. Control thread.
+// All pools of a node, and transactions over them. Pure and in memory: the lease book
+// (lease_book.h) knows who holds what and makes the answers durable. Control thread.
 //
-// A grant is all or nothing over the wanted families. Each has a sequence number that is never
-// used again, so that a late release of an earlier owner cannot free what a newer one holds.
+// A transaction is all or nothing: every address of every interface that was asked for, or none.
+// Each grant has a sequence number that is never used again, so that a late release of an earlier
+// owner cannot free what a newer one holds.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "core/error.h"
@@ -21,44 +23,61 @@ namespace tombolo {
 // The pool that a node's own blocks make up.
 inline constexpr std::string_view kNodePool = "node";
 
-struct Grant {
-  std::uint64_t sequence = 0;
+struct PooledIp {
   std::string pool;
-  std::vector<Ip> ips;  // one per family, IPv4 first
-  bool operator==(const Grant&) const = default;
+  Ip ip;
+  auto operator<=>(const PooledIp&) const = default;
+};
+
+// One address that is wanted: of the first of `pools` that has one which has rested; else of the
+// first that has any.
+struct AddressWish {
+  Family family = Family::kV4;
+  std::vector<std::string> pools;  // in the order in which they are asked
+  std::optional<Ip> exact;         // this address and no other
 };
 
 class Allocator {
  public:
-  // Makes the pool of that name have these blocks; creates it. kInvalidArgument when they overlap.
+  using Pools = std::map<std::string, AddressPool, std::less<>>;
+
+  // Makes the pool of that name have these blocks (ranges); creates it. kInvalidArgument when they
+  // overlap.
   Result<void> set_blocks(std::string_view pool, const std::vector<Prefix>& blocks);
+  Result<void> set_ranges(std::string_view pool, std::vector<IpRange> ranges);
+  void set_rest(std::string_view pool, Rest rest);
   // nullptr when there is none.
   const AddressPool* pool(std::string_view name) const;
-  const std::map<std::string, AddressPool, std::less<>>& pools() const { return pools_; }
+  const Pools& pools() const { return pools_; }
 
-  // One address of each of `families`; with an empty list, of each family that the pool has.
-  // kAlreadyExists when the owner holds a grant, kFailedPrecondition when the pool has no block
-  // (of a wanted family), kResourceExhausted when a family has run out. Nothing is taken then.
-  Result<Grant> allocate(const std::string& owner, std::string_view pool,
-                         const std::vector<Family>& families);
-  // Frees what `owner` holds under `sequence` and returns it. kNotFound when the owner holds
-  // nothing, kAborted when it holds another grant by now.
-  Result<Grant> release(const std::string& owner, std::uint64_t sequence);
-  // nullptr when the owner holds nothing. Valid until the next change.
-  const Grant* find(const std::string& owner) const;
+  // The wishes for one interface in one pool: one address of each of `families`; with an empty
+  // list, of each family that the pool has. kFailedPrecondition when the pool has no block (of a
+  // wanted family).
+  Result<std::vector<AddressWish>> wishes(std::string_view pool,
+                                          const std::vector<Family>& families) const;
+  // One address per wish, in their order. kResourceExhausted when a wish's pools have run out,
+  // kFailedPrecondition when none of them has a block of the family, kAlreadyExists and kOutOfRange
+  // for an exact one. Nothing is taken then.
+  Result<std::vector<PooledIp>> take(std::span<const AddressWish> wishes, std::int64_t now_ms = 0);
+  // ENSUREs that they are in use.
+  void give_back(std::span<const PooledIp> addresses, std::int64_t now_ms = 0);
 
-  // From an earlier life; before the first allocate. Sequence numbers go on after the greatest one
-  // seen. kAlreadyExists when the owner or one of the addresses is taken: nothing is restored then.
-  Result<void> restore(const std::string& owner, Grant grant);
-  void restore_freed(std::string_view pool, Ip ip);
-  void restore_sequence(std::uint64_t last);
-
-  std::size_t size() const { return grants_.size(); }
+  // Never answered before.
+  std::uint64_t next_sequence() { return ++last_sequence_; }
   std::uint64_t last_sequence() const { return last_sequence_; }
 
+  // From an earlier life; before the first take. kAlreadyExists when one of the addresses is in
+  // use: nothing is restored then.
+  Result<void> restore(std::span<const PooledIp> addresses);
+  void restore_freed(std::string_view pool, Ip ip, std::int64_t released_ms = 0);
+  // Sequence numbers go on after the greatest one.
+  void restore_sequence(std::uint64_t last);
+
  private:
-  std::map<std::string, AddressPool, std::less<>> pools_;
-  std::unordered_map<std::string, Grant> grants_;  // by owner
+  AddressPool& pool_named(std::string_view name);
+  Result<PooledIp> take_one(const AddressWish& wish, std::int64_t now_ms);
+
+  Pools pools_;
   std::uint64_t last_sequence_ = 0;
 };
 

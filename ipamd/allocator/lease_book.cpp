@@ -1,9 +1,25 @@
-// Keeps allocator, journal and the rows of leases in step.
+// Keeps allocator, journal and the table of leases in step.
 #include "ipamd/allocator/lease_book.h"
 
-#include <ranges>
+#include <algorithm>
+#include <iterator>
+#include <set>
 
 namespace tombolo {
+namespace {
+
+std::size_t bytes_of_texts(const Lease& lease) {
+  const Attachment& attachment = lease.attachment;
+  std::size_t bytes = lease.network.size();
+  for (const std::string* text :
+       {&attachment.container_id, &attachment.interface_name, &attachment.name_space,
+        &attachment.pod_name, &attachment.pod_uid, &attachment.node, &attachment.netns_path,
+        &attachment.host_interface, &attachment.mac})
+    bytes += text->size();
+  return bytes;
+}
+
+}  // namespace
 
 LeaseBook::LeaseBook(LeaseStore& store, Worker& worker, TaskGroup& tasks, Clock& clock, Logger log)
     : store_(store),
@@ -12,33 +28,60 @@ LeaseBook::LeaseBook(LeaseStore& store, Worker& worker, TaskGroup& tasks, Clock&
       log_(log),
       journal_(store, worker, tasks, clock, log) {}
 
-asio::awaitable<Result<void>> LeaseBook::load() {
-  LeaseStore* store = &store_;
-  auto job = [store] { return store->load(); };
-  CO_TRY(stored, co_await worker_.run(std::move(job)));
+// What the control thread has to do with what was read.
+struct LeaseBook::Restored {
+  std::vector<SetBlocks> blocks;
+  struct Abandoned {
+    std::string key;
+    std::uint64_t sequence;
+    std::string why;
+  };
+  std::vector<Abandoned> abandoned;
+};
+
+// On the worker, while nobody else knows the book yet.
+Result<LeaseBook::Restored> LeaseBook::restore() {
+  TRY(stored, store_.load());
+  Restored result;
+  leases_.reserve(stored.leases.size());
   // Newest first. An erasure that could not be written (a full disk) leaves an abandoned
   // reservation behind, whose address may have gone to a newer lease: the newer one is right.
-  for (Lease& lease : stored.leases | std::views::reverse) {
-    std::string key = lease.key();
-    auto restored = allocator_.restore(key, {lease.sequence, lease.pool, lease.attachment.ips});
-    if (restored) {
-      leases_.emplace(std::move(key), std::move(lease));
-      continue;
+  for (std::size_t i = stored.leases.size(); i > 0; --i) {
+    LeaseState state = stored.leases.state(i - 1);
+    TRY(lease, leases_.repack(stored.leases.packed(i - 1), state));
+    auto restored = allocator_.restore(lease.addresses);
+    if (restored && !leases_.insert_packed(lease)) {
+      allocator_.give_back(lease.addresses);
+      restored = fail(Code::kAlreadyExists, "it holds a newer lease");
     }
-    if (lease.state != LeaseState::kReserved)
-      co_return fail(Code::kDataLoss, "stored lease {} of {}: {}", lease.sequence, key,
-                     restored.error().what);
-    log_.warning("the abandoned reservation {} of {} is erased: {}", lease.sequence, key,
-                 restored.error().what);
-    CO_TRY_OK(journal_.append_lazily(EraseLease{lease.sequence, lease.pool, {}, now_unix_ms()}));
+    allocator_.restore_sequence(lease.sequence);
+    if (restored) continue;
+    std::string key = leases_.key_of(lease);
+    leases_.forget_packed(lease);
+    if (state != LeaseState::kReserved)
+      return fail(Code::kDataLoss, "stored lease {} of {}: {}", lease.sequence, key,
+                  restored.error().what);
+    result.abandoned.push_back({std::move(key), lease.sequence, restored.error().what});
   }
   for (const auto& [pool, blocks] : stored.blocks) {
     auto set = allocator_.set_blocks(pool, blocks);
-    if (!set) co_return fail(Code::kDataLoss, "stored blocks: {}", set.error().what);
-    stored_blocks_[pool] = blocks;
+    if (!set) return fail(Code::kDataLoss, "stored blocks: {}", set.error().what);
   }
-  for (const auto& [pool, ip] : stored.freed) allocator_.restore_freed(pool, ip);
+  for (const auto& [pool, ip, released_ms] : stored.freed)
+    allocator_.restore_freed(pool, ip, released_ms);
   allocator_.restore_sequence(stored.last_sequence);
+  result.blocks = std::move(stored.blocks);
+  return result;
+}
+
+asio::awaitable<Result<void>> LeaseBook::load() {
+  auto job = [this] { return restore(); };
+  CO_TRY(restored, co_await worker_.run(std::move(job)));
+  for (const auto& [key, sequence, why] : restored.abandoned) {
+    log_.warning("the abandoned reservation {} of {} is erased: {}", sequence, key, why);
+    CO_TRY_OK(journal_.append_lazily(EraseLease{sequence, {}, now_unix_ms()}));
+  }
+  for (auto& [pool, blocks] : restored.blocks) stored_blocks_[pool] = std::move(blocks);
   co_return Result<void>{};
 }
 
@@ -50,67 +93,116 @@ Result<void> LeaseBook::set_blocks(std::string_view pool, const std::vector<Pref
   return journal_.append_lazily(SetBlocks{std::string(pool), blocks});
 }
 
+Result<void> LeaseBook::set_ranges(std::string_view pool, std::vector<IpRange> ranges) {
+  return allocator_.set_ranges(pool, std::move(ranges));
+}
+
 Result<LeaseBook::Reservation> LeaseBook::reserve(Lease wanted, std::string_view pool,
                                                   const std::vector<Family>& families) {
-  std::string key = wanted.key();
-  TRY(grant, allocator_.allocate(key, pool, families));
-  wanted.sequence = grant.sequence;
-  wanted.pool = grant.pool;
-  wanted.state = LeaseState::kReserved;
-  wanted.reserved_unix_ms = now_unix_ms();
-  wanted.attachment.ips = grant.ips;
-  auto ticket = journal_.append(PutLease{wanted});
+  if (leases_.contains(wanted.key()))
+    return fail(Code::kAlreadyExists, "{} holds addresses already", wanted.key());
+  TRY(wishes, allocator_.wishes(pool, families));
+  std::vector<Wanted> one;
+  one.push_back({std::move(wanted), std::move(wishes)});
+  TRY(reserved, reserve_all(std::move(one)));
+  return Reservation{std::move(reserved.leases.front()), std::move(reserved.ticket)};
+}
+
+Result<LeaseBook::Reservations> LeaseBook::reserve_all(std::vector<Wanted> wanted) {
+  std::vector<AddressWish> wishes;
+  std::set<std::string> keys;
+  for (const Wanted& one : wanted) {
+    std::string key = one.lease.key();
+    if (leases_.contains(key) || !keys.insert(key).second)
+      return fail(Code::kAlreadyExists, "{} holds addresses already", key);
+    if (std::size_t size = bytes_of_texts(one.lease); size > kLeaseBytes / 2)
+      return fail(Code::kInvalidArgument, "the names of {} have {} bytes; the limit is {}",
+                  key.substr(0, 100), size, kLeaseBytes / 2);
+    std::ranges::copy(one.addresses, std::back_inserter(wishes));
+  }
+  std::int64_t now = now_unix_ms();
+  TRY(taken, allocator_.take(wishes, now));
+  Reservations result;
+  std::vector<LeaseChange> changes;
+  auto next = taken.begin();
+  for (Wanted& one : wanted) {
+    Lease& lease = one.lease;
+    auto end = next + std::ssize(one.addresses);
+    lease.sequence = allocator_.next_sequence();
+    lease.state = LeaseState::kReserved;
+    lease.reserved_unix_ms = now;
+    lease.set_addresses({next, end});
+    next = end;
+    changes.emplace_back(PutLease{lease});
+    result.leases.push_back(std::move(lease));
+  }
+  auto ticket = journal_.append(std::move(changes));
   if (!ticket) {
-    auto undone = allocator_.release(key, grant.sequence);
-    ENSURE(undone, "{}", undone.error().what);
+    allocator_.give_back(taken, now);
     return std::unexpected(std::move(ticket).error());
   }
-  leases_.insert_or_assign(key, wanted);
-  return Reservation{std::move(wanted), std::move(*ticket)};
+  for (const Lease& lease : result.leases) leases_.insert(lease);
+  result.ticket = std::move(*ticket);
+  return result;
 }
 
 asio::awaitable<Result<void>> LeaseBook::durable(LeaseJournal::Ticket ticket) {
   co_return co_await journal_.written(std::move(ticket));
 }
 
+Result<Lease> LeaseBook::check(const Held& held) const {
+  auto lease = leases_.find(held.key);
+  if (!lease) return fail(Code::kNotFound, "{} holds no addresses", held.key);
+  if (lease->sequence != held.sequence)
+    return fail(Code::kAborted, "{} holds lease {} by now, not {}", held.key, lease->sequence,
+                held.sequence);
+  return std::move(*lease);
+}
+
 void LeaseBook::abandon(const std::string& key, std::uint64_t sequence) {
-  auto freed = allocator_.release(key, sequence);
-  if (!freed) return;
+  auto lease = check({key, sequence});
+  if (!lease) return;
+  std::int64_t now = now_unix_ms();
   leases_.erase(key);
+  allocator_.give_back(lease->addresses(), now);
   // It follows the reservation in the journal, so they cannot be swapped. If it is lost, the next
   // start finds a reserved lease without an interface and frees it.
-  auto queued =
-      journal_.append_lazily(EraseLease{sequence, freed->pool, freed->ips, now_unix_ms()});
+  auto queued = journal_.append_lazily(EraseLease{sequence, lease->addresses(), now});
   if (!queued)
     log_.warning("lease {} of {} is erased late: {}", sequence, key, queued.error().text());
 }
 
 void LeaseBook::mark_attached(const std::string& key, std::uint64_t sequence) {
-  auto at = leases_.find(key);
-  if (at == leases_.end() || at->second.sequence != sequence) return;
-  at->second.state = LeaseState::kAttached;
+  auto lease = check({key, sequence});
+  if (!lease) return;
+  lease->state = LeaseState::kAttached;
+  leases_.replace(*lease);
   if (auto queued = journal_.append_lazily(MarkAttached{sequence}); !queued)
     log_.warning("lease {} of {} is marked late: {}", sequence, key, queued.error().text());
 }
 
 asio::awaitable<Result<void>> LeaseBook::release(std::string key, std::uint64_t sequence) {
-  auto at = leases_.find(key);
-  if (at == leases_.end()) co_return fail(Code::kNotFound, "{} holds no addresses", key);
-  if (at->second.sequence != sequence)
-    co_return fail(Code::kAborted, "{} holds lease {} by now, not {}", key, at->second.sequence,
-                   sequence);
-  EraseLease change{sequence, at->second.pool, at->second.attachment.ips, now_unix_ms()};
-  CO_TRY(ticket, journal_.append(std::move(change)));
-  CO_TRY_OK(co_await journal_.written(std::move(ticket)));
-  auto freed = allocator_.release(key, sequence);
-  if (!freed) co_return std::unexpected(std::move(freed).error());
-  leases_.erase(key);
-  co_return Result<void>{};
+  std::vector<Held> one;
+  one.push_back({std::move(key), sequence});
+  co_return co_await release_all(std::move(one));
 }
 
-const Lease* LeaseBook::find(std::string_view key) const {
-  auto at = leases_.find(key);
-  return at == leases_.end() ? nullptr : &at->second;
+asio::awaitable<Result<void>> LeaseBook::release_all(std::vector<Held> held) {
+  std::int64_t now = now_unix_ms();
+  std::vector<LeaseChange> changes;
+  for (const Held& one : held) {
+    CO_TRY(lease, check(one));
+    changes.emplace_back(EraseLease{one.sequence, lease.addresses(), now});
+  }
+  CO_TRY(ticket, journal_.append(std::move(changes)));
+  CO_TRY_OK(co_await journal_.written(std::move(ticket)));
+  for (const Held& one : held) {
+    // Another release of it may have been faster.
+    CO_TRY(lease, check(one));
+    leases_.erase(one.key);
+    allocator_.give_back(lease.addresses(), now);
+  }
+  co_return Result<void>{};
 }
 
 std::int64_t LeaseBook::now_unix_ms() const {

@@ -12,11 +12,13 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ipamd/allocator/allocator.h"
 #include "ipamd/allocator/lease_journal.h"
+#include "ipamd/allocator/lease_table.h"
 
 namespace tombolo {
 
@@ -28,17 +30,35 @@ class LeaseBook {
   // attached leases hold one address.
   asio::awaitable<Result<void>> load();
 
-  // Makes these the blocks of the pool and remembers them for the next start.
+  // Makes these the blocks of the pool and remembers them for the next start. Pools that are set by
+  // ranges are set again at each start.
   Result<void> set_blocks(std::string_view pool, const std::vector<Prefix>& blocks);
+  Result<void> set_ranges(std::string_view pool, std::vector<IpRange> ranges);
+  void set_rest(std::string_view pool, Rest rest) { allocator_.set_rest(pool, rest); }
 
   struct Reservation {
     Lease lease;
     LeaseJournal::Ticket ticket;
   };
-  // Fills sequence, pool, time and attachment.ips of `wanted`. Errors of Allocator::allocate, and
-  // kResourceExhausted when the store is behind.
+  // Fills sequence, pools, time and attachment.ips of `wanted`: one address of each of `families`;
+  // with an empty list, of each family that the pool has. kAlreadyExists when the attachment holds
+  // a lease, kInvalidArgument when its texts are too long, kResourceExhausted when the store is
+  // behind; errors of Allocator::take.
   Result<Reservation> reserve(Lease wanted, std::string_view pool,
                               const std::vector<Family>& families);
+
+  // One interface of a pod, and its addresses.
+  struct Wanted {
+    Lease lease;
+    std::vector<AddressWish> addresses;
+  };
+  struct Reservations {
+    std::vector<Lease> leases;  // in the order of the wanted ones
+    LeaseJournal::Ticket ticket;
+  };
+  // All interfaces of a pod in one transaction, in memory and on the disk: every address of every
+  // interface, or none. Errors of reserve(), which name the interface.
+  Result<Reservations> reserve_all(std::vector<Wanted> wanted);
   asio::awaitable<Result<void>> durable(LeaseJournal::Ticket ticket);
   // Undoes a reservation that was never answered. Its erasure is written behind it.
   void abandon(const std::string& key, std::uint64_t sequence);
@@ -48,14 +68,23 @@ class LeaseBook {
   // as Allocator::release.
   asio::awaitable<Result<void>> release(std::string key, std::uint64_t sequence);
 
-  // Valid until the next change: never keep it across a co_await.
-  const Lease* find(std::string_view key) const;
-  const std::map<std::string, Lease, std::less<>>& leases() const { return leases_; }
+  struct Held {
+    std::string key;
+    std::uint64_t sequence = 0;
+  };
+  // Several in one transaction: all or, on an error of one, none.
+  asio::awaitable<Result<void>> release_all(std::vector<Held> held);
+
+  std::optional<Lease> find(std::string_view key) const { return leases_.find(key); }
+  const LeaseTable& leases() const { return leases_; }
   const Allocator& allocator() const { return allocator_; }
   const LeaseJournal& journal() const { return journal_; }
 
  private:
   std::int64_t now_unix_ms() const;
+  struct Restored;
+  Result<Restored> restore();
+  Result<Lease> check(const Held& held) const;
 
   LeaseStore& store_;
   Worker& worker_;
@@ -63,7 +92,7 @@ class LeaseBook {
   Logger log_;
   LeaseJournal journal_;
   Allocator allocator_;
-  std::map<std::string, Lease, std::less<>> leases_;  // by attachment key
+  LeaseTable leases_;
   std::map<std::string, std::vector<Prefix>, std::less<>> stored_blocks_;
 };
 

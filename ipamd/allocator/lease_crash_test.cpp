@@ -137,7 +137,9 @@ TEST_CASE("kill -9 loses no acknowledged lease and doubles none") {
     REQUIRE(stored);
     std::map<std::string, std::string> there;
     std::set<Ip> addresses;
-    for (const auto& lease : stored->leases) {
+    auto leases = stored->leases.all();
+    REQUIRE(leases);
+    for (const auto& lease : *leases) {
       std::string text = std::to_string(lease.sequence);
       for (Ip ip : lease.attachment.ips) {
         REQUIRE(addresses.insert(ip).second);

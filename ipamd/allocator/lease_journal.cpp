@@ -1,6 +1,9 @@
 // The two loops of the group commit.
 #include "ipamd/allocator/lease_journal.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace tombolo {
 
 struct LeaseJournal::Batch {
@@ -23,26 +26,37 @@ LeaseJournal::LeaseJournal(LeaseStore& store, Worker& worker, TaskGroup& tasks, 
   tasks_.spawn("lease journal, lazy changes", lazy_loop());
 }
 
-Result<LeaseJournal::Ticket> LeaseJournal::enqueue(LeaseChange change) {
-  if (batches_.empty() || batches_.back()->changes.size() >= kBatchChanges) {
+// The batch that the next changes go to.
+Result<LeaseJournal::Ticket> LeaseJournal::room_for(std::size_t changes) {
+  ENSURE(changes <= kBatchChanges, "{} changes of one call", changes);
+  if (batches_.empty() || batches_.back()->changes.size() + changes > kBatchChanges) {
     if (batches_.size() >= kWaitingBatches)
       return fail(Code::kResourceExhausted, "the lease store is {} changes behind",
                   kWaitingBatches * kBatchChanges);
     batches_.push_back(std::make_shared<Batch>(tasks_.executor()));
   }
-  batches_.back()->changes.push_back(std::move(change));
   return batches_.back();
 }
 
+Result<LeaseJournal::Ticket> LeaseJournal::append(std::vector<LeaseChange> changes) {
+  TRY(ticket, room_for(changes.size()));
+  std::ranges::move(changes, std::back_inserter(ticket->changes));
+  wanted_ = true;
+  urgent_.notify_all();
+  return ticket;
+}
+
 Result<LeaseJournal::Ticket> LeaseJournal::append(LeaseChange change) {
-  TRY(ticket, enqueue(std::move(change)));
+  TRY(ticket, room_for(1));
+  ticket->changes.push_back(std::move(change));
   wanted_ = true;
   urgent_.notify_all();
   return ticket;
 }
 
 Result<void> LeaseJournal::append_lazily(LeaseChange change) {
-  TRY_OK(enqueue(std::move(change)));
+  TRY(ticket, room_for(1));
+  ticket->changes.push_back(std::move(change));
   lazy_.notify_all();
   return {};
 }

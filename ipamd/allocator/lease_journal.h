@@ -30,8 +30,9 @@ class LeaseJournal {
 
   // A place in a batch. Shared, because a caller may be cancelled before the batch is written.
   using Ticket = std::shared_ptr<Batch>;
-  // Changes are written in the order of the calls. kResourceExhausted when the store is so far
-  // behind that every batch is full.
+  // Changes are written in the order of the calls; those of one call in one transaction.
+  // kResourceExhausted when the store is so far behind that every batch is full.
+  Result<Ticket> append(std::vector<LeaseChange> changes);
   Result<Ticket> append(LeaseChange change);
   // As append, for a change that nobody waits for: written with the next batch, or after
   // kLazyDelay.
@@ -46,7 +47,7 @@ class LeaseJournal {
  private:
   asio::awaitable<void> write_loop();
   asio::awaitable<void> lazy_loop();
-  Result<Ticket> enqueue(LeaseChange change);
+  Result<Ticket> room_for(std::size_t changes);
 
   LeaseStore& store_;
   Worker& worker_;

@@ -10,27 +10,9 @@
 
 #include "core/error.h"
 #include "core/ip.h"
-#include "core/tables.h"
+#include "ipamd/allocator/lease.h"
 
 namespace tombolo {
-
-enum class LeaseState : std::uint8_t {
-  kReserved = 1,  // addresses are taken, the interface may not be complete
-  kAttached = 2,  // the interface was complete
-};
-std::string_view to_string(LeaseState state);  // "reserved", "attached"
-
-// Addresses in the hands of one interface of one container.
-struct Lease {
-  std::uint64_t sequence = 0;
-  LeaseState state = LeaseState::kReserved;
-  std::string network;  // name of the CNI configuration that asked
-  std::string pool;
-  std::int64_t reserved_unix_ms = 0;
-  Attachment attachment;
-  std::string key() const { return attachment.key(); }
-  bool operator==(const Lease&) const = default;
-};
 
 struct PutLease {
   Lease lease;
@@ -40,8 +22,7 @@ struct MarkAttached {
 };
 struct EraseLease {
   std::uint64_t sequence = 0;
-  std::string pool;
-  std::vector<Ip> ips;  // remembered as freed now
+  std::vector<PooledIp> freed;  // remembered as freed now
   std::int64_t released_unix_ms = 0;
 };
 // The blocks last known, so that a restart without the cluster's store can go on allocating.
@@ -54,11 +35,34 @@ using LeaseChange = std::variant<PutLease, MarkAttached, EraseLease, SetBlocks>;
 struct FreedAddress {
   std::string pool;
   Ip ip;
+  std::int64_t released_unix_ms = 0;
+};
+
+// Leases as they are stored, packed (lease_codec.h): a million of them are 200 MB, not a GB.
+class StoredLeaseList {
+ public:
+  void add(LeaseState state, std::string_view packed);
+  std::size_t size() const { return ends_.size(); }
+  bool empty() const { return ends_.empty(); }
+  void pop_back();
+  std::string_view packed(std::size_t index) const;
+  LeaseState state(std::size_t index) const { return ends_.at(index).state; }
+  // kDataLoss when the bytes are no lease.
+  Result<Lease> at(std::size_t index) const;
+  Result<std::vector<Lease>> all() const;
+
+ private:
+  struct End {
+    std::size_t offset;
+    LeaseState state;
+  };
+  std::string bytes_;
+  std::vector<End> ends_;
 };
 
 struct StoredLeases {
   std::uint64_t last_sequence = 0;  // never used again, also when its lease is gone
-  std::vector<Lease> leases;        // by sequence
+  StoredLeaseList leases;           // by sequence
   std::vector<FreedAddress> freed;  // longest free first; may name addresses in use again
   std::vector<SetBlocks> blocks;
 };
@@ -73,7 +77,8 @@ class LeaseStore {
 
 // Opens or creates the file, migrates an older schema forward. kFailedPrecondition when the schema
 // is newer than this program or the file is not a lease file; kUnavailable when another process
-// has it open.
-Result<std::unique_ptr<LeaseStore>> open_sqlite_lease_store(const std::string& path);
+// has it open. `vfs`: the name of one that was registered with SQLite; empty: the system's.
+Result<std::unique_ptr<LeaseStore>> open_sqlite_lease_store(const std::string& path,
+                                                            const std::string& vfs = "");
 
 }  // namespace tombolo

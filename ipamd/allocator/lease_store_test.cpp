@@ -193,8 +193,8 @@ TEST_CASE("a store that cannot write: nothing is answered, nothing is lost, then
   Life life(store);
   REQUIRE(life.run(life.book().load()));
   REQUIRE(life.book().leases().size() == 2);
-  REQUIRE(life.book().find("b/eth0") == nullptr);
-  REQUIRE(life.book().find("c/eth0") != nullptr);
+  REQUIRE(!life.book().find("b/eth0"));
+  REQUIRE(life.book().find("c/eth0"));
 }
 
 TEST_CASE("two attached leases with one address are refused") {
@@ -202,7 +202,7 @@ TEST_CASE("two attached leases with one address are refused") {
   auto store = open_sqlite_lease_store(folder.file("leases.db")).value();
   Lease first = lease_of("a");
   first.sequence = 1;
-  first.pool = kNodePool;
+  first.pools = {std::string(kNodePool)};
   first.state = LeaseState::kAttached;
   first.attachment.ips = {Ip::parse("10.0.0.1").value()};
   Lease second = first;
@@ -239,7 +239,7 @@ TEST_CASE("files that are not ours, newer, or open elsewhere are refused") {
   }
   auto newer = open_sqlite_lease_store(folder.file("leases.db"));
   REQUIRE(newer.error().code == Code::kFailedPrecondition);
-  REQUIRE(newer.error().what.find("has schema 99; this program knows up to 1") !=
+  REQUIRE(newer.error().what.find("has schema 99; this program knows up to 2") !=
           std::string::npos);
   REQUIRE(!open_sqlite_lease_store("/nonexistent/folder/leases.db"));
 }

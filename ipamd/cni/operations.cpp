@@ -51,7 +51,7 @@ asio::awaitable<Result<std::uint32_t>> CniService::mtu_of_path() {
 // The lease of an ADD: a new one, or the one of an ADD that a crash interrupted.
 asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve(Call call) {
   std::string key = key_of(call);
-  if (const Lease* held = book_.find(key)) {
+  if (auto held = book_.find(key)) {
     if (held->state == LeaseState::kAttached)
       co_return std::unexpected(
           Failure{cni::kAlreadyAttached,
@@ -170,7 +170,7 @@ asio::awaitable<Answer<json::object>> CniService::add(Call call) {
 asio::awaitable<Answer<void>> CniService::detach(std::string key) {
   std::string name = cni::host_interface_name(settings_.interface_prefix, key);
   std::optional<Lease> lease;
-  if (const Lease* held = book_.find(key)) {
+  if (auto held = book_.find(key)) {
     lease = *held;
     name = lease->attachment.host_interface;
   }
@@ -198,8 +198,8 @@ asio::awaitable<Answer<json::object>> CniService::check(Call call) {
   std::string key = key_of(call);
   if (auto taken = co_await take_key(key); !taken) co_return failure(cni::kTryLater, taken.error());
   KeyHeld held(*this, key);
-  const Lease* found = book_.find(key);
-  if (found == nullptr || found->state != LeaseState::kAttached)
+  auto found = book_.find(key);
+  if (!found || found->state != LeaseState::kAttached)
     co_return std::unexpected(
         Failure{cni::kUnknownContainer, fmt::format("{} holds no addresses here", key), ""});
   Attachment attachment = found->attachment;

@@ -245,13 +245,15 @@ TEST_CASE("a restart finishes what is complete, undoes what is not, and removes 
       REQUIRE(life.code(Command::kAdd, name, std::string("/run/netns/") + name) == 0);
     for (const auto& [key, lease] : life.service().book().leases())
       rows.push_back(lease.attachment);
+    std::ranges::sort(rows, {}, &Attachment::key);
   }
   {
     // As if the daemon had died before the marks were written.
     Store store(folder.file("leases.db"));
     auto stored = store.load().value();
     REQUIRE(stored.leases.size() == 3);
-    for (Lease lease : stored.leases) {
+    auto leases = stored.leases.all().value();
+    for (Lease lease : leases) {
       lease.state = LeaseState::kReserved;
       REQUIRE(store.commit({PutLease{lease}}));
     }

@@ -1,5 +1,5 @@
 """Builds and runs benchmarks, and collects their goal lines. A benchmark is a program (a target of the release preset in
-tests/bench/NAME) or a Python module here (mesh, loss)."""
+tests/bench/NAME) or a Python module here (ipam, mesh, loss)."""
 
 import argparse
 import json
@@ -22,9 +22,12 @@ PROGRAMS = {
     "connect": ("bench_connect", "cost of connect() with and without a service; row to kernel map"),
 }
 MODULES = {
+    "ipam": "pools, durable allocations and the start with many leases, beside host-local's allocator",
     "mesh": "from a remote endpoint's change to the local kernel map, through two real clusters",
     "loss": "a cluster lost and back, out of names and maps; restarts of an agent: what clients in pods see",
 }
+# What a module needs of the release preset, when that is not everything.
+MODULE_TARGETS = {"ipam": ["bench_ipam"]}
 GOAL = re.compile(r"^goal: (?P<name>\S+) = (?P<value>\S+) (?P<unit>.+) \(bound (?P<op>\S+) (?P<bound>\S+)\) (?P<verdict>ok|short)$")
 
 
@@ -35,7 +38,7 @@ def run_one(name):
         build.build(ROOT, "release", [target, "tombolo-cni"] if name == "cni" else [target])
         command = [os.path.join(ROOT, "build", "release", "bin", target)]
     else:
-        build.build(ROOT, "release")
+        build.build(ROOT, "release", MODULE_TARGETS.get(name, []))
         command = [sys.executable, os.path.join(ROOT, "tests", "bench", f"{name}.py")]
     goals = []
     print(f"== {name}", flush=True)

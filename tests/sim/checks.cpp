@@ -80,7 +80,7 @@ void Checks::acknowledged_stays(SimNode& node) {
   for (const auto& [key, pod] : fleet_.pods_) {
     if (pod.node != &node || !pod.attached || pod.leaving) continue;
     std::string attachment = object_key(pod.container, "eth0");
-    const Lease* lease = node.agent->book().find(attachment);
+    auto lease = node.agent->book().find(attachment);
     const InterfaceState* state = node.kernel.net.find("/run/netns/" + pod.container, "eth0");
     if (lease == nullptr)
       return world_.violate("2 acknowledged stays",

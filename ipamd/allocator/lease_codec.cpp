@@ -1,0 +1,163 @@
+// One order of fields for both forms.
+#include "ipamd/allocator/lease_codec.h"
+
+#include <optional>
+
+namespace tombolo {
+namespace {
+
+constexpr unsigned char kFormat = 1;
+constexpr std::size_t kMostAddresses = 64;
+constexpr int kNames = 4;  // network, namespace, node, folder of the network namespace
+constexpr int kTexts = 5;  // rest of that path, pod, its uid, host interface, MAC
+
+void write_ip(PackWriter& out, Ip ip) {
+  std::string bytes = ip.bytes_be();
+  std::size_t upper = bytes.size() > 8 ? bytes.size() - 8 : 0;
+  out.byte(static_cast<unsigned>(bytes.size()));
+  if (upper > 0) out.name(std::string_view(bytes).substr(0, upper));
+  out.raw(std::string_view(bytes).substr(upper));
+}
+
+std::string pack(const Lease& lease, NameTable* names) {
+  PackWriter out(names);
+  const Attachment& attachment = lease.attachment;
+  ENSURE(lease.pools.size() == attachment.ips.size(), "lease {} names {} pools for {} addresses",
+         lease.sequence, lease.pools.size(), attachment.ips.size());
+  out.text(attachment.container_id);  // the key comes first
+  out.name(attachment.interface_name);
+  out.number(lease.sequence);
+  out.byte(static_cast<unsigned>(lease.state));
+  out.number(static_cast<std::uint64_t>(lease.reserved_unix_ms));
+  for (const std::string* name : {&lease.network, &attachment.name_space, &attachment.node})
+    out.name(*name);
+  std::size_t folder = attachment.netns_path.rfind('/') + 1;  // 0 when there is none
+  out.name(std::string_view(attachment.netns_path).substr(0, folder));
+  out.text(std::string_view(attachment.netns_path).substr(folder));
+  for (const std::string* text :
+       {&attachment.pod_name, &attachment.pod_uid, &attachment.host_interface, &attachment.mac})
+    out.text(*text);
+  out.number(attachment.ips.size());
+  for (std::size_t i = 0; i < attachment.ips.size(); ++i) {
+    out.name(lease.pools[i]);
+    write_ip(out, attachment.ips[i]);
+  }
+  return out.take();
+}
+
+std::optional<Ip> read_ip(PackReader& in) {
+  unsigned size = in.byte();
+  std::string bytes;
+  if (size > 8) bytes = in.name();
+  bytes += in.raw(size > 8 ? 8 : size);
+  auto ip = Ip::from_bytes_be(bytes);
+  if (!in.ok() || bytes.size() != size || !ip) return std::nullopt;
+  return *ip;
+}
+
+// What is wrong, or nothing.
+std::optional<std::string> read(PackReader& in, Lease& lease) {
+  Attachment& attachment = lease.attachment;
+  attachment.container_id = in.text();
+  attachment.interface_name = in.name();
+  lease.sequence = in.number();
+  unsigned state = in.byte();
+  lease.state = static_cast<LeaseState>(state);
+  lease.reserved_unix_ms = static_cast<std::int64_t>(in.number());
+  for (std::string* name : {&lease.network, &attachment.name_space, &attachment.node})
+    *name = in.name();
+  attachment.netns_path = in.name();
+  attachment.netns_path += in.text();
+  for (std::string* text :
+       {&attachment.pod_name, &attachment.pod_uid, &attachment.host_interface, &attachment.mac})
+    *text = in.text();
+  std::uint64_t count = in.number();
+  if (!in.ok()) return "it is cut short";
+  if (state != 1 && state != 2) return fmt::format("it has the unknown state {}", state);
+  if (count > kMostAddresses) return fmt::format("it has {} addresses", count);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    lease.pools.emplace_back(in.name());
+    auto ip = read_ip(in);
+    if (!ip) return "it has an address that is none";
+    attachment.ips.push_back(*ip);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string pack_lease(const Lease& lease) {
+  return static_cast<char>(kFormat) + pack(lease, nullptr);
+}
+
+Result<Lease> unpack_lease(std::string_view bytes) {
+  if (bytes.empty() || static_cast<unsigned char>(bytes[0]) != kFormat)
+    return fail(Code::kDataLoss, "a lease of an unknown format");
+  PackReader in(bytes.substr(1), nullptr);
+  Lease lease;
+  if (auto wrong = read(in, lease))
+    return fail(Code::kDataLoss, "lease {} of {}: {}", lease.sequence, lease.key(), *wrong);
+  if (!in.at_end())
+    return fail(Code::kDataLoss, "lease {} of {} goes on after its end", lease.sequence,
+                lease.key());
+  return lease;
+}
+
+Result<Repacked> repack_lease(std::string_view bytes, LeaseState state, NameTable& names) {
+  if (bytes.empty() || static_cast<unsigned char>(bytes[0]) != kFormat)
+    return fail(Code::kDataLoss, "a lease of an unknown format");
+  PackReader in(bytes.substr(1), nullptr);
+  PackWriter out(&names);
+  Repacked result;
+  out.raw(in.packed_text());
+  out.name(in.name());
+  out.number(result.sequence = in.number());
+  in.byte();
+  out.byte(static_cast<unsigned>(state));
+  out.number(in.number());
+  for (int i = 0; i < kNames; ++i) out.name(in.name());
+  for (int i = 0; i < kTexts; ++i) out.raw(in.packed_text());
+  std::uint64_t count = in.number();
+  out.number(count);
+  for (std::uint64_t i = 0; in.ok() && i < count && count <= kMostAddresses; ++i) {
+    std::string pool(in.name());
+    out.name(pool);
+    auto ip = read_ip(in);
+    if (!ip) return fail(Code::kDataLoss, "lease {} has an address that is none", result.sequence);
+    write_ip(out, *ip);
+    result.addresses.push_back({std::move(pool), *ip});
+  }
+  if (!in.ok() || !in.at_end() || count > kMostAddresses || bytes.size() > 2 * kLeaseBytes)
+    return fail(Code::kDataLoss, "lease {} is cut short or too long", result.sequence);
+  result.bytes = out.take();
+  return result;
+}
+
+std::string pack_lease(const Lease& lease, NameTable& names) {
+  return pack(lease, &names);
+}
+
+Lease unpack_lease(std::string_view bytes, const NameTable& names) {
+  PackReader in(bytes, &names);
+  Lease lease;
+  auto wrong = read(in, lease);
+  ENSURE(!wrong, "a lease in memory is damaged: {}", *wrong);
+  return lease;
+}
+
+std::string unpack_key(std::string_view bytes, const NameTable& names) {
+  PackReader in(bytes, &names);
+  std::string container = in.text();
+  return object_key(container, in.name());
+}
+
+void release_names(std::string_view bytes, NameTable& names) {
+  std::vector<std::uint32_t> seen;
+  PackReader in(bytes, &names, &seen);
+  Lease lease;
+  auto wrong = read(in, lease);
+  ENSURE(!wrong, "a lease in memory is damaged: {}", *wrong);
+  for (std::uint32_t number : seen) names.release(number);
+}
+
+}  // namespace tombolo
