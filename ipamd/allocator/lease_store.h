@@ -75,10 +75,17 @@ class LeaseStore {
   virtual Result<void> commit(const std::vector<LeaseChange>& changes) = 0;
 };
 
+struct SqliteSettings {
+  std::string vfs;  // the name of one that was registered with SQLite; empty: the system's
+  // Pages of log before they are copied into the file: a page that is written often is so copied
+  // once for many commits.
+  int checkpoint_pages = 4000;
+};
+
 // Opens or creates the file, migrates an older schema forward. kFailedPrecondition when the schema
 // is newer than this program or the file is not a lease file; kUnavailable when another process
-// has it open. `vfs`: the name of one that was registered with SQLite; empty: the system's.
+// has it open.
 Result<std::unique_ptr<LeaseStore>> open_sqlite_lease_store(const std::string& path,
-                                                            const std::string& vfs = "");
+                                                            const SqliteSettings& settings = {});
 
 }  // namespace tombolo

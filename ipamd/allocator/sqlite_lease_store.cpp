@@ -13,16 +13,18 @@ namespace {
 
 class SqliteLeaseStore final : public LeaseStore {
  public:
-  SqliteLeaseStore(const std::string& path, const std::string& vfs)
-      : path_(path), database_(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0, vfs) {}
+  SqliteLeaseStore(const std::string& path, const SqliteSettings& settings)
+      : path_(path),
+        database_(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0, settings.vfs),
+        checkpoint_pages_(settings.checkpoint_pages) {}
 
   Result<void> prepare() {
     return sqlite::guarded("lease store: open " + path_, [&]() -> Result<void> {
       database_.exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;");
       database_.exec("PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;");
-      // 16 MB of log before it is copied into the file: a page that is written often is so copied
-      // once for many commits. 8 MB of cache: the edges of the trees and what was freed lately.
-      database_.exec("PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-8192;");
+      // 8 MB of cache: the edges of the trees and what was freed lately.
+      database_.exec("PRAGMA cache_size=-8192;");
+      database_.exec(fmt::format("PRAGMA wal_autocheckpoint={};", checkpoint_pages_));
       // Takes the lock now and holds it: a second agent on the same file fails here.
       database_.exec("BEGIN EXCLUSIVE; COMMIT;");
       TRY_OK(sqlite::migrate(database_, path_, lease_schema()));
@@ -140,6 +142,7 @@ class SqliteLeaseStore final : public LeaseStore {
 
   std::string path_;
   SQLite::Database database_;
+  int checkpoint_pages_;
   std::unique_ptr<SQLite::Statement> put_, attached_, erase_, free_, counter_, drop_blocks_,
       add_block_;
   // Of `released`: the order in which addresses were freed, whatever the clock says.
@@ -149,9 +152,9 @@ class SqliteLeaseStore final : public LeaseStore {
 }  // namespace
 
 Result<std::unique_ptr<LeaseStore>> open_sqlite_lease_store(const std::string& path,
-                                                            const std::string& vfs) {
+                                                            const SqliteSettings& settings) {
   return sqlite::guarded("lease store: open " + path, [&]() -> Result<std::unique_ptr<LeaseStore>> {
-    auto store = std::make_unique<SqliteLeaseStore>(path, vfs);
+    auto store = std::make_unique<SqliteLeaseStore>(path, settings);
     TRY_OK(store->prepare());
     return store;
   });

@@ -82,7 +82,7 @@ void Checks::acknowledged_stays(SimNode& node) {
     std::string attachment = object_key(pod.container, "eth0");
     auto lease = node.agent->book().find(attachment);
     const InterfaceState* state = node.kernel.net.find("/run/netns/" + pod.container, "eth0");
-    if (lease == nullptr)
+    if (!lease)
       return world_.violate("2 acknowledged stays",
                             fmt::format("{} has no lease of {}", node.name, attachment));
     if (lease->attachment.ips != pod.ips)
