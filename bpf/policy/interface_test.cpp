@@ -1,9 +1,11 @@
 // The guard at real interfaces, by tcx and by clsact: a pod behind a veth, a stranger on the other
 // side of the node, and the node itself, with real sockets between their network namespaces.
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
@@ -42,6 +44,21 @@ void ip(const std::string& lines) {
 }
 
 // Peer 1 is the stranger, who may use TCP 80 to 89 and UDP 53.
+// A veth that has just come up loses what it is given until the kernel's worker has seen the
+// carrier.
+void wait_until_running(const std::string& name) {
+  UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  for (int waited_ms = 0; waited_ms < kPatienceMs; ++waited_ms) {
+    ENSURE(ioctl(fd.get(), SIOCGIFFLAGS, &request) == 0, "{}", std::strerror(errno));
+    bool running = (request.ifr_flags & IFF_RUNNING) != 0;
+    poll(nullptr, 0, 1);
+    if (running) return;
+  }
+  ENSURE(false, "{} does not come up", name);
+}
+
 struct Fabric {
   TestWorld world;
   std::unique_ptr<Clock> clock = make_system_clock();
@@ -98,7 +115,9 @@ struct Fabric {
                     "neighbour add 169.254.1.1 lladdr {} dev eth0 nud permanent\n"
                     "route add default via 169.254.1.1 dev eth0 onlink\n",
                     address, kNodeMac));
+    wait_until_running("eth0");
     enter(node);
+    wait_until_running(name);
     return other;
   }
   void open_guard() {
