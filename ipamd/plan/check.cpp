@@ -1,6 +1,9 @@
-// The checker: says whether a plan is right for a fleet. Deliberately naive, with nothing of the
-// planner but the rules' data: first and last addresses of all pairs are compared, all sizes are
-// counted again.
+// The checker: says whether a plan is right for a fleet. Deliberately plain, with nothing of the
+// planner but the rules' data: in order of their first addresses each range must end before the
+// next begins, and all sizes are counted again.
+#include <algorithm>
+#include <unordered_map>
+
 #include "ipamd/plan/internal.h"
 
 namespace tombolo {
@@ -28,28 +31,40 @@ class Violations {
 };
 
 struct Named {
-  std::string name;
   Prefix prefix;
+  const PlannedCluster* cluster = nullptr;  // none: the clusterset's
+  BlockUse use = BlockUse::kPod;
+  bool reserved = false;
+  std::string name() const {
+    if (reserved) return "the reserved range";
+    return cluster == nullptr ? "clusterset" : fmt::format("{}, {}", cluster->name, to_string(use));
+  }
 };
 
-void compare_all_pairs(const Plan& plan, Violations& violations) {
-  std::vector<Named> planned;
-  for (const PlannedRange& range : plan.clusterset) planned.push_back({"clusterset", range.prefix});
+// Of ranges in order of their first addresses, one that overlaps an earlier one overlaps the one
+// that reaches furthest, too. Reserved ranges may overlap each other.
+void compare_neighbours(const Plan& plan, Violations& violations) {
+  std::vector<Named> all;
+  for (const PlannedRange& range : plan.clusterset)
+    all.push_back({range.prefix, nullptr, range.use});
   for (const PlannedCluster& cluster : plan.clusters)
     for (const PlannedRange& range : cluster.ranges)
-      planned.push_back({fmt::format("{}, {}", cluster.name, to_string(range.use)), range.prefix});
-  auto disjoint = [](const Prefix& a, const Prefix& b) {
-    return a.last() < b.first() || b.last() < a.first();
-  };
-  for (std::size_t i = 0; i < planned.size(); ++i) {
-    for (std::size_t j = 0; j < i; ++j)
-      if (!disjoint(planned[i].prefix, planned[j].prefix))
-        violations.add("{} {} overlaps {} {}", planned[i].name, planned[i].prefix, planned[j].name,
-                       planned[j].prefix);
-    for (const PlannedReserve& reserved : plan.reserved)
-      if (!disjoint(planned[i].prefix, reserved.prefix))
-        violations.add("{} {} overlaps the reserved range {}", planned[i].name, planned[i].prefix,
-                       reserved.prefix);
+      all.push_back({range.prefix, &cluster, range.use});
+  for (const PlannedReserve& range : plan.reserved)
+    all.push_back({range.prefix, nullptr, {}, true});
+  auto key = [](const Named& each) { return std::pair(each.prefix.first(), each.reserved); };
+  std::ranges::sort(all, [&](const Named& a, const Named& b) { return key(a) < key(b); });
+  const Named* planned = nullptr;  // those that reach furthest so far
+  const Named* reserved = nullptr;
+  for (const Named& each : all) {
+    for (const Named* before : {planned, reserved}) {
+      if (before == nullptr || before->prefix.last() < each.prefix.first()) continue;
+      if (before->reserved && each.reserved) continue;
+      violations.add("{} {} overlaps {} {}", each.name(), each.prefix, before->name(),
+                     before->prefix);
+    }
+    const Named*& furthest = each.reserved ? reserved : planned;
+    if (furthest == nullptr || furthest->prefix.last() < each.prefix.last()) furthest = &each;
   }
 }
 
@@ -60,9 +75,10 @@ const GivenRange* given_for(const std::vector<GivenRange>& given, const PlannedR
 }
 
 // Inside a root that is meant for it, clear of forbidden ranges; or exactly as given.
-void check_place(const Fleet& fleet, const std::vector<GivenRange>& given, std::string_view name,
+void check_place(const Fleet& fleet, const std::vector<Forbidden>& never,
+                 const std::vector<GivenRange>& given, std::string_view name,
                  const std::string& region, const PlannedRange& range, Violations& violations) {
-  for (const Forbidden& forbidden : forbidden_ranges(fleet))
+  for (const Forbidden& forbidden : never)
     if (!(range.prefix.last() < forbidden.prefix.first() ||
           forbidden.prefix.last() < range.prefix.first()))
       violations.add("{} {} overlaps {}: {}", name, range.prefix, forbidden.prefix,
@@ -139,7 +155,8 @@ void check_entry(const PlannedCluster& planned, const FleetCluster& cluster,
   }
 }
 
-void check_cluster(const Fleet& fleet, const FleetCluster& cluster, const PlannedCluster& planned,
+void check_cluster(const Fleet& fleet, const std::vector<Forbidden>& never,
+                   const FleetCluster& cluster, const PlannedCluster& planned,
                    Violations& violations) {
   const FleetRegion* region = find_region(fleet, cluster.region);
   if (planned.id != cluster.id || planned.region != cluster.region || region == nullptr ||
@@ -155,7 +172,7 @@ void check_cluster(const Fleet& fleet, const FleetCluster& cluster, const Planne
         violations.add("{}: no {} {} range", cluster.name, to_string(family), to_string(use));
   for (const PlannedRange& range : planned.ranges) {
     std::string name = fmt::format("{}, {}", cluster.name, to_string(range.use));
-    check_place(fleet, cluster.given, name, cluster.region, range, violations);
+    check_place(fleet, never, cluster.given, name, cluster.region, range, violations);
     check_size(cluster, planned, range, given_for(cluster.given, range) != nullptr, violations);
   }
   check_entry(planned, cluster, violations);
@@ -165,13 +182,21 @@ void check_cluster(const Fleet& fleet, const FleetCluster& cluster, const Planne
 
 Result<void> check_disjoint(const Plan& plan) {
   Violations violations;
-  compare_all_pairs(plan, violations);
+  compare_neighbours(plan, violations);
+  return violations.result();
+}
+
+Result<void> check_planned_cluster(const Fleet& fleet, const FleetCluster& cluster,
+                                   const PlannedCluster& planned) {
+  Violations violations;
+  check_cluster(fleet, forbidden_ranges(fleet), cluster, planned, violations);
   return violations.result();
 }
 
 Result<void> check_plan(const Plan& plan, const Fleet& fleet) {
   Violations violations;
-  compare_all_pairs(plan, violations);
+  compare_neighbours(plan, violations);
+  const std::vector<Forbidden> never = forbidden_ranges(fleet);
   bool same_reserves = plan.reserved.size() == fleet.reserved.size();
   for (std::size_t i = 0; same_reserves && i < plan.reserved.size(); ++i)
     same_reserves = plan.reserved[i].prefix == fleet.reserved[i].prefix;
@@ -180,19 +205,21 @@ Result<void> check_plan(const Plan& plan, const Fleet& fleet) {
     violations.add("{} clusterset ranges where {} are needed", plan.clusterset.size(),
                    fleet.families.size());
   for (const PlannedRange& range : plan.clusterset) {
-    check_place(fleet, fleet.clusterset_given, "clusterset", "", range, violations);
+    check_place(fleet, never, fleet.clusterset_given, "clusterset", "", range, violations);
     if (range.prefix.size() < uint128{fleet.clusterset_services} + kServiceOwn)
       violations.add("clusterset {}: too small for {} services", range.prefix,
                      fleet.clusterset_services);
   }
   if (plan.clusters.size() != fleet.clusters.size())
     violations.add("{} clusters where {} are needed", plan.clusters.size(), fleet.clusters.size());
+  std::unordered_map<std::string_view, const PlannedCluster*> by_name;
+  for (const PlannedCluster& cluster : plan.clusters) by_name.emplace(cluster.name, &cluster);
   for (const FleetCluster& cluster : fleet.clusters) {
-    const PlannedCluster* planned = find_cluster(plan, cluster.name);
-    if (planned == nullptr)
+    auto planned = by_name.find(cluster.name);
+    if (planned == by_name.end())
       violations.add("cluster {} is not planned", cluster.name);
     else
-      check_cluster(fleet, cluster, *planned, violations);
+      check_cluster(fleet, never, cluster, *planned->second, violations);
   }
   return violations.result();
 }

@@ -16,11 +16,28 @@ std::string described(const Claim& claim) {
 }
 
 void add_given(std::vector<Claim>& claims, const std::vector<GivenRange>& given,
-               std::string_view whose, const std::string& region, Family family) {
+               std::string_view whose, int region, Family family) {
   for (const GivenRange& range : given)
     if (range.prefix.family() == family)
-      claims.push_back(
-          {range.prefix, fmt::format("{}{}", whose, to_string(range.use)), range.place, region});
+      claims.push_back({range.prefix, fmt::format("{}{}", whose, to_string(range.use)), range.place,
+                        region, is_routed(range.use)});
+}
+
+// Whether a given range meets another claim: in order of address, what overlaps a range lies in the
+// one that reaches furthest before it.
+bool any_overlap(const std::vector<Claim>& claims, std::size_t first_given) {
+  std::vector<std::pair<Prefix, bool>> sorted;
+  for (std::size_t i = 0; i < claims.size(); ++i)
+    sorted.emplace_back(claims[i].prefix, i >= first_given);
+  std::ranges::sort(sorted);
+  std::vector<std::pair<Prefix, bool>> around;
+  for (const auto& each : sorted) {
+    while (!around.empty() && !around.back().first.contains(each.first)) around.pop_back();
+    for (const auto& outer : around)
+      if (outer.second || each.second) return true;
+    around.push_back(each);
+  }
+  return false;
 }
 
 }  // namespace
@@ -42,16 +59,21 @@ Result<std::vector<Claim>> fixed_claims(const Fleet& fleet, Family family) {
       claims.push_back(
           {range.prefix,
            range.note.empty() ? std::string("reserved") : fmt::format("reserved ({})", range.note),
-           range.place,
-           {}});
+           range.place});
   for (const Forbidden& range : forbidden_ranges(fleet))
     if (range.prefix.family() == family)
-      claims.push_back({range.prefix, fmt::format("forbidden ({})", range.reason), {}, {}});
+      claims.push_back({range.prefix, fmt::format("forbidden ({})", range.reason), {}});
   std::size_t given = claims.size();
-  add_given(claims, fleet.clusterset_given, "", "", family);
-  for (const FleetCluster& cluster : fleet.clusters)
+  add_given(claims, fleet.clusterset_given, "", kNobody, family);
+  std::unordered_map<std::string_view, int> regions;
+  for (const FleetRegion& region : fleet.regions)
+    regions.emplace(region.name, static_cast<int>(&region - fleet.regions.data()));
+  for (const FleetCluster& cluster : fleet.clusters) {
+    auto region = regions.find(cluster.region);
     add_given(claims, cluster.given, fmt::format("cluster {}, given ", cluster.name),
-              cluster.region, family);
+              region == regions.end() ? kNobody : region->second, family);
+  }
+  if (!any_overlap(claims, given)) return claims;
   for (std::size_t i = given; i < claims.size(); ++i)
     for (std::size_t j = 0; j < i; ++j)
       if (claims[i].prefix.overlaps(claims[j].prefix))
@@ -78,22 +100,22 @@ std::string FamilyPlanner::place_of(std::size_t cluster) const {
 
 // "fleet.yaml:14: cluster east, pod: no room for a /16 of IPv4 (65536 addresses): 10.0.0.0/16 has
 // 16384 of 65536 addresses free, the largest free block is a /18; in the way: …"
-Error FamilyPlanner::explain(const Missing& missing) const {
-  const Request& request = missing.request;
+Error FamilyPlanner::explain(const Request& request) const {
+  const auto tiers = tiers_of(request);
   std::string what =
       fmt::format("{}: {}: no room for a /{} of {} ({} addresses): ", place_of(request.cluster),
                   request_text(request), request.size.length, to_string(family_),
                   count_text(uint128{1} << (bits_of(family_) - request.size.length)));
-  if (missing.tiers.empty()) {
+  if (tiers.empty()) {
     what += fmt::format("the fleet file has no {} address space for {} ranges", to_string(family_),
                         to_string(request.use));
-    std::string region = region_of(request.cluster);
-    if (!region.empty()) what += fmt::format(" in region {}", region);
+    if (int region = region_of(request.cluster); region != kNobody)
+      what += fmt::format(" in region {}", fleet_.regions[static_cast<std::size_t>(region)].name);
     return Error{Code::kResourceExhausted, std::move(what)};
   }
-  std::vector<Claim> claims = missing.placed;
+  std::vector<Claim> claims;
   std::string separator;
-  for (const auto& tier : missing.tiers)
+  for (const auto& tier : tiers)
     for (std::size_t index : tier) {
       const Pool& pool = pools_[index];
       auto blocks = pool.free.blocks();
@@ -104,13 +126,6 @@ Error FamilyPlanner::explain(const Missing& missing) const {
       separator = "; ";
       for (const auto& [base, claim] : pool.claims) claims.push_back(claim);
     }
-  // Only what lies in the open pools is in the way.
-  std::erase_if(claims, [&](const Claim& claim) {
-    for (const auto& tier : missing.tiers)
-      for (std::size_t index : tier)
-        if (pools_[index].root->prefix.overlaps(claim.prefix)) return false;
-    return true;
-  });
   std::ranges::sort(claims, {}, [](const Claim& claim) {
     return std::tuple(claim.prefix.length(), claim.prefix.base(), claim.text);
   });

@@ -1,13 +1,14 @@
-// A plan as JSON for the store. Format version 1; fields may be added, a reader ignores those that
-// it does not know.
+// A plan as JSON for the store. Format version 2 (written as 1 where that can hold it); fields may
+// be added, a reader ignores those that it does not know.
 #include <algorithm>
+#include <set>
 
 #include "ipamd/plan/internal.h"
 
 namespace tombolo {
 namespace {
 
-constexpr std::int64_t kFormatVersion = 1;
+constexpr std::int64_t kFormatVersion = 2;     // 1: every cluster has an id
 constexpr std::size_t kMostEntries = 100'000;  // of any list; a plan that is larger is no plan
 
 json::object range_to_json(const PlannedRange& range) {
@@ -78,7 +79,7 @@ Result<PlannedCluster> read_cluster(const Cursor& entry) {
   PlannedCluster cluster;
   TRY(name, entry["name"].string());
   cluster.name = std::move(name);
-  TRY(id, entry["id"].integer(1, 65'535));
+  TRY(id, entry["id"].integer_or(0, 0, 65'535));
   cluster.id = static_cast<std::uint32_t>(id);
   TRY(region, entry["region"].string());
   cluster.region = std::move(region);
@@ -118,19 +119,54 @@ json::value plan_to_json(const Plan& plan) {
     for (const PlannedRange& range : cluster.ranges) ranges.push_back(range_to_json(range));
     json::array entry;
     for (Ip ip : cluster.entry) entry.emplace_back(ip.str());
-    clusters.push_back(json::object{{"name", cluster.name},
-                                    {"id", std::int64_t{cluster.id}},
-                                    {"region", cluster.region},
-                                    {"cloud", to_string(cluster.cloud)},
-                                    {"nodes", std::int64_t{cluster.nodes}},
-                                    {"pods_per_node", std::int64_t{cluster.pods_per_node}},
-                                    {"ranges", std::move(ranges)},
-                                    {"entry", std::move(entry)}});
+    json::object object{{"name", cluster.name},
+                        {"region", cluster.region},
+                        {"cloud", to_string(cluster.cloud)},
+                        {"nodes", std::int64_t{cluster.nodes}},
+                        {"pods_per_node", std::int64_t{cluster.pods_per_node}},
+                        {"ranges", std::move(ranges)},
+                        {"entry", std::move(entry)}};
+    if (cluster.id != 0) object["id"] = std::int64_t{cluster.id};
+    clusters.push_back(std::move(object));
   }
-  return json::object{{"version", kFormatVersion},           {"fleet", plan.fleet},
-                      {"address_space", std::move(roots)},   {"reserved", std::move(reserved)},
-                      {"clusterset", std::move(clusterset)}, {"clusters", std::move(clusters)}};
+  bool all_have_ids = std::ranges::none_of(plan.clusters, [](auto& c) { return c.id == 0; });
+  return json::object{{"version", all_have_ids ? std::int64_t{1} : kFormatVersion},
+                      {"fleet", plan.fleet},
+                      {"address_space", std::move(roots)},
+                      {"reserved", std::move(reserved)},
+                      {"clusterset", std::move(clusterset)},
+                      {"clusters", std::move(clusters)},
+                      {"certificate", certificate_to_json(plan)}};
 }
+
+namespace {
+
+// Written by a Tombolo before certificates: none.
+Result<std::vector<Certificate>> read_certificates(const Cursor& list) {
+  std::vector<Certificate> certificates;
+  if (list.is_null()) return certificates;
+  TRY_OK(expect_list(list));
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    Cursor entry = list.at(i);
+    Certificate certificate;
+    TRY(family, read_enum(entry["family"], {Family::kV4, Family::kV6}));
+    certificate.family = family;
+    TRY(routes, entry["routes"].integer(0, 1U << 31U));
+    certificate.routes = static_cast<std::uint32_t>(routes);
+    TRY(bound, entry["bound"].integer(0, 1U << 31U));
+    certificate.bound = static_cast<std::uint32_t>(bound);
+    TRY(reason, entry["reason"].string());
+    certificate.reason = std::move(reason);
+    TRY(addresses, entry["addresses"].string());
+    certificate.addresses = std::move(addresses);
+    TRY(least, entry["least_addresses"].string());
+    certificate.least_addresses = std::move(least);
+    certificates.push_back(std::move(certificate));
+  }
+  return certificates;
+}
+
+}  // namespace
 
 Result<Plan> plan_from_json(const Cursor& document) {
   TRY_OK(document.expect_object());
@@ -159,16 +195,22 @@ Result<Plan> plan_from_json(const Cursor& document) {
   }
   TRY(clusterset, read_ranges(document["clusterset"], false));
   plan.clusterset = std::move(clusterset);
+  std::set<std::string> names;
   Cursor clusters = document["clusters"];
   TRY_OK(expect_list(clusters));
   for (std::size_t i = 0; i < clusters.size(); ++i) {
     Cursor entry = clusters.at(i);
     TRY(cluster, read_cluster(entry));
-    if (find_cluster(plan, cluster.name) != nullptr)
+    if (!names.insert(cluster.name).second)
       return entry["name"].error(fmt::format("the cluster '{}' stands twice", cluster.name));
     plan.clusters.push_back(std::move(cluster));
   }
   std::ranges::sort(plan.clusters, {}, &PlannedCluster::name);
+  Cursor certificate = document["certificate"];
+  if (!certificate.is_null()) {
+    TRY(certificates, read_certificates(certificate["families"]));
+    plan.certificate = std::move(certificates);
+  }
   return plan;
 }
 

@@ -3,6 +3,7 @@
 // to make_plan.
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 
 #include "ipamd/plan/internal.h"
 
@@ -11,7 +12,7 @@ namespace {
 
 constexpr std::size_t kMostRegions = 1'000;
 constexpr std::size_t kMostRanges = 2'000;  // roots, and reserved ranges
-constexpr std::int64_t kMostClusters = 255;
+constexpr std::size_t kMostClusters = 20'000;
 
 // The pattern of Cilium's cluster names: ^([a-z0-9][-a-z0-9]*)?[a-z0-9]$, with a limit of length.
 bool is_name(std::string_view text, std::size_t most) {
@@ -27,13 +28,14 @@ class FleetReader {
 
   Result<Fleet> read(const Cursor& root) {
     TRY_OK(root.expect_object());
-    TRY_OK(root.only(
-        {"fleet", "families", "regions", "address_space", "reserved", "clusterset", "clusters"}));
+    TRY_OK(root.only({"fleet", "families", "max_connected_clusters", "regions", "address_space",
+                      "reserved", "clusterset", "clusters"}));
     fleet_.place = place_of(root);
     TRY(name, read_name(root["fleet"], 63));
     fleet_.name = std::move(name);
     TRY(families, read_families(root["families"], {Family::kV4, Family::kV6}));
     fleet_.families = std::move(families);
+    TRY_OK(read_most_clusters(root["max_connected_clusters"]));
     TRY_OK(each(root["regions"], kMostRegions, &FleetReader::read_region));
     TRY_OK(each(root["address_space"], kMostRanges, &FleetReader::read_root));
     Cursor reserved = root["reserved"];
@@ -110,6 +112,15 @@ class FleetReader {
       if (text == to_string(use)) return use;
     return cursor.error(
         fmt::format("'{}' is not underlay, pod, service or clusterset", text.substr(0, 64)));
+  }
+
+  // How the 24 bits of an identity are split decides how many clusters can be told apart.
+  Result<void> read_most_clusters(const Cursor& cursor) {
+    TRY(most, cursor.integer_or(fleet_.max_connected_clusters, 1, 1023));
+    if (most != 255 && most != 511 && most != 1023)
+      return cursor.error("is not 255, 511 (as Cilium has it) or 1023 (Tombolo alone)");
+    fleet_.max_connected_clusters = static_cast<std::uint32_t>(most);
+    return {};
   }
 
   Result<void> read_region(const Cursor& entry) {
@@ -210,15 +221,18 @@ class FleetReader {
     cluster.name = std::move(name);
     if (cluster.name == "default")
       return entry["name"].error("'default' is the name of a cluster without an id");
-    TRY(id, entry["id"].integer(1, 255));
+    TRY(id, entry["id"].integer_or(0, 1, fleet_.max_connected_clusters));
     cluster.id = static_cast<std::uint32_t>(id);
-    for (const FleetCluster& other : fleet_.clusters) {
-      if (other.name == cluster.name)
-        return entry["name"].error(
-            fmt::format("the cluster '{}' stands twice ({})", other.name, other.place));
-      if (other.id == cluster.id)
-        return entry["id"].error(
-            fmt::format("{} is the id of '{}' ({})", other.id, other.name, other.place));
+    auto [twin, is_new] = clusters_.emplace(cluster.name, fleet_.clusters.size());
+    if (!is_new)
+      return entry["name"].error(fmt::format("the cluster '{}' stands twice ({})", cluster.name,
+                                             fleet_.clusters[twin->second].place));
+    if (id != 0) {
+      auto [other, free] = ids_.emplace(cluster.id, fleet_.clusters.size());
+      if (!free)
+        return entry["id"].error(fmt::format("{} is the id of '{}' ({})", id,
+                                             fleet_.clusters[other->second].name,
+                                             fleet_.clusters[other->second].place));
     }
     TRY(region, entry["region"].string());
     if (find_region(fleet_, region) == nullptr)
@@ -309,6 +323,8 @@ class FleetReader {
 
   const DocumentPlace& place_;
   Fleet fleet_;
+  std::unordered_map<std::string, std::size_t> clusters_;  // indices by name
+  std::unordered_map<std::uint32_t, std::size_t> ids_;
 };
 
 }  // namespace

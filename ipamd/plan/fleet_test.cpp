@@ -76,7 +76,8 @@ TEST_CASE("a bad head of a fleet file is refused") {
   auto [name, text, what] = GENERATE(values<Case>({
       {"empty list", "[]\n", "f.yaml:1: must be an object, is a list"},
       {"unknown field", "fleet: f\nregion: []\n",
-       "f.yaml:2: region: unknown field; known here: fleet, families, regions, address_space, "
+       "f.yaml:2: region: unknown field; known here: fleet, families, "
+       "max_connected_clusters, regions, address_space, "
        "reserved, clusterset, clusters"},
       {"no name", "regions: []\n", "f.yaml:1: fleet: is required"},
       {"bad name", "fleet: Fleet One\n",
@@ -132,6 +133,26 @@ TEST_CASE("a bad head of a fleet file is refused") {
   REQUIRE_FALSE(fleet.has_value());
   REQUIRE(fleet.error().what == what);
   REQUIRE(fleet.error().code == Code::kInvalidArgument);
+}
+
+TEST_CASE("ids are as many as the mesh can tell apart, and a cluster may have none") {
+  std::string head = kHead;
+  head.replace(head.find("fleet: "), 7, "max_connected_clusters: 511\nfleet: ");
+  auto fleet = parse(head +
+                     "  - {name: a, id: 511, region: r1, nodes: 3, families: [ipv4]}\n"
+                     "  - {name: b, region: r1, nodes: 3, families: [ipv4]}\n  - {name: c, region: "
+                     "r1, nodes: 3, families: [ipv4]}\n");
+  REQUIRE(fleet.has_value());
+  REQUIRE(fleet->clusters[0].id == 511);
+  REQUIRE(fleet->clusters[1].id == 0);
+  fleet->families = {Family::kV4};
+  std::erase_if(fleet->roots, [](auto& root) { return root.prefix.family() == Family::kV6; });
+  auto plan = make_plan(*fleet, nullptr);
+  REQUIRE(plan.has_value());
+  json::value written = plan_to_json(*plan);
+  REQUIRE(written.at("version") == 2);
+  DocumentPlace place{"plan", {}};
+  REQUIRE(*plan_from_json(Cursor(written, place)) == *plan);
 }
 
 TEST_CASE("a bad cluster is refused") {

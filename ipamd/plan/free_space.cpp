@@ -5,16 +5,22 @@
 namespace tombolo {
 namespace {
 
-Prefix sibling_of(const Prefix& block) {
-  int host_bits = block.host_bits();
-  return {Ip(block.family(), block.base().value() ^ (uint128{1} << host_bits)), block.length()};
-}
-
 std::size_t slot(int length) {
   return static_cast<std::size_t>(length);
 }
 
 }  // namespace
+
+Prefix sibling_of(const Prefix& block) {
+  int host_bits = block.host_bits();
+  return {Ip(block.family(), block.base().value() ^ (uint128{1} << host_bits)), block.length()};
+}
+
+Prefix cover_of(const Prefix& a, const Prefix& b) {
+  Prefix cover = a;
+  while (!cover.contains(b)) cover = Prefix(cover.base(), cover.length() - 1);
+  return cover;
+}
 
 std::optional<Prefix> FreeSpace::holder_of(const Prefix& block) const {
   for (int length = 0; length <= block.length(); ++length) {
@@ -88,6 +94,14 @@ std::vector<Prefix> FreeSpace::blocks() const {
   for (int length = 0; length <= bits_of(family_); ++length)
     for (uint128 base : by_length_[slot(length)]) result.emplace_back(Ip(family_, base), length);
   return result;
+}
+
+Sizes FreeSpace::sizes() const {
+  Sizes sizes;
+  for (int length = 0; length <= bits_of(family_); ++length)
+    if (std::size_t count = by_length_[slot(length)].size(); count > 0)
+      sizes.add(bits_of(family_) - length, static_cast<std::uint32_t>(count));
+  return sizes;
 }
 
 uint128 FreeSpace::addresses() const {

@@ -7,6 +7,7 @@
 #include <set>
 #include <span>
 
+#include "ipamd/plan/optimum.h"
 #include "ipamd/plan/plan.h"
 
 namespace tombolo {
@@ -54,6 +55,11 @@ struct RangeSize {
 std::uint32_t planned_count(std::uint32_t count, std::uint32_t growth_percent);  // rounded up
 int bits_for(std::uint64_t count);  // the smallest b with 2^b >= count
 
+// Whether a use needs summary routes between regions: underlay and pod ranges do.
+constexpr bool is_routed(BlockUse use) {
+  return use == BlockUse::kUnderlay || use == BlockUse::kPod;
+}
+
 const FleetRegion* find_region(const Fleet& fleet, std::string_view name);
 bool has_family(const std::vector<Family>& families, Family family);
 
@@ -70,7 +76,39 @@ std::string count_text(uint128 count);  // "4096", "2^64", "about 2^65.3"
 // rules of its cloud.
 Result<void> check_given(const Fleet& fleet, const FleetCluster& cluster, const GivenRange& given);
 
+// check_plan's part for one cluster: its numbers, sizes and places, not other clusters' ranges.
+Result<void> check_planned_cluster(const Fleet& fleet, const FleetCluster& cluster,
+                                   const PlannedCluster& planned);
+
+// ---- bounds (certificate.cpp, conflict.cpp)
+// ---------------------------------------------------
+
+// What has to be found for a fleet that is planned from nothing, and where.
+struct FamilyDemand {
+  std::vector<RegionDemand> regions;  // as Fleet::regions
+  Sizes shared;
+};
+FamilyDemand demand_of(const Fleet& fleet, Family family);
+Sizes supply_of(const Fleet& fleet, Family family);
+std::vector<Certificate> certify(const Plan& plan, const Fleet& fleet);
+json::value certificate_to_json(const Plan& plan);
+
+// The fewest clusters that have no room together, and the reserved ranges without which they would.
+// Empty when everything fits, and where address space for some uses or regions makes it another
+// question.
+struct Conflict {
+  std::vector<std::size_t> clusters;  // indices into Fleet::clusters
+  bool clusterset = false;
+  std::vector<FleetReserved> reserved;
+};
+Conflict smallest_conflict(const Fleet& fleet, Family family);
+std::string conflict_text(const Fleet& fleet, Family family);
+
 // ---- free space (free_space.cpp) -------------------------------------------------------------
+
+// The other half of the next larger block.
+Prefix sibling_of(const Prefix& block);
+Prefix cover_of(const Prefix& a, const Prefix& b);  // the longest prefix around both
 
 // The free part of one range as the fewest aligned blocks (buddies are always merged).
 class FreeSpace {
@@ -89,6 +127,7 @@ class FreeSpace {
   std::optional<uint128> lowest_of(int length) const;  // the first block of exactly this length
   std::vector<Prefix> blocks() const;                  // the largest first
   uint128 addresses() const;
+  Sizes sizes() const;  // how many blocks there are of each size
 
  private:
   std::optional<Prefix> holder_of(const Prefix& block) const;

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "ipamd/plan/covers.h"
 
 namespace tombolo {
 namespace {
@@ -16,6 +17,7 @@ constexpr std::size_t kMostStates = 4'000;    // of one layer
 constexpr std::size_t kMostOptions = 256;     // of one region
 constexpr std::uint32_t kMostExtra = 4'096;   // routes beyond each region's fewest
 constexpr std::size_t kMostWork = 3'000'000;  // options looked at, over all layers
+constexpr std::size_t kMostCovers = 255;      // of one region
 constexpr uint128 kNever = ~uint128{0};
 
 struct Option {
@@ -89,14 +91,13 @@ class Search {
       result.blocks = std::move(by_space->blocks);
       return result;
     }
-    for (std::uint32_t most = result.bound - fewest_; most <= kMostExtra; ++most) {
-      auto found = by_layers(most);
-      if (!complete_) break;
-      result.reason = "every choice of fewer blocks was tried against the free blocks";
-      result.bound = fewest_ + most + 1;
+    for (std::uint32_t most = result.bound - fewest_; most <= kMostExtra && complete_; ++most) {
+      auto found = by_layers(most, false);
       if (!found) continue;
-      result.bound = result.routes = found->routes;
+      result.routes = found->routes;
       result.blocks = std::move(found->blocks);
+      raise_bound(result);
+      result.exact = result.routes == result.bound;
       return result;
     }
     Optimum pieces = in_pieces();
@@ -150,28 +151,16 @@ class Search {
     return option;
   }
 
-  // S_1, S_2, … of a region, those that save space over the one before.
+  // The covers of a region, those that waste less than the ones with fewer blocks.
   std::vector<Option> whole_options(const RegionDemand& region) const {
     std::vector<Option> options;
     if (region.routed.empty()) {
       options.push_back(*option_of(region, {}));
       return options;
     }
-    uint128 demand = region.routed.total();
-    uint128 least = kNever;
-    int most = supply_.largest();
-    auto pieces = std::max<uint128>(1, demand >> most);
-    for (; pieces < region.routed.number() + uint128{128}; ++pieces) {
-      Sizes blocks = split_demand(demand, static_cast<int>(pieces), most);
-      if (blocks.empty()) continue;
-      uint128 space = blocks.total();
-      if (space < least)
-        if (auto option = option_of(region, blocks)) {
-          least = space;
-          options.push_back(std::move(*option));
-        }
-      if (space == demand) break;
-    }
+    for (const Cover& cover : least_covers(region, supply_.largest()))
+      if (auto option = option_of(region, cover.blocks); option && options.size() < kMostCovers)
+        options.push_back(std::move(*option));
     return options;
   }
 
@@ -220,11 +209,43 @@ class Search {
     return found;
   }
 
+  // Fewer routes than found are impossible when they are even where services need no block of their
+  // own size, only space: then every choice of blocks is among those that are tried.
+  void raise_bound(Optimum& result) {
+    while (result.bound < result.routes && complete_) {
+      bool possible = by_layers(result.bound - fewest_, true).has_value();
+      if (possible || !complete_) return;
+      ++result.bound;
+      result.reason = "every choice of fewer blocks was tried against the free blocks";
+    }
+  }
+
+  // A cover of the routed ranges alone, with the space that as many blocks take at least.
+  std::optional<Option> relaxed_option(std::size_t index, const Sizes& blocks) const {
+    const RegionDemand& region = regions_[index];
+    if (!fits(region.routed, blocks)) return std::nullopt;
+    Option option;
+    option.routes = blocks.number();
+    option.blocks = blocks;
+    option.used = classes_.used_by(blocks);
+    option.used.back() = kNever;
+    for (const Option& whole : options_[index])
+      if (whole.routes <= option.routes) option.used.back() = whole.taken.total();
+    if (option.used.back() == kNever) return std::nullopt;
+    return option;
+  }
+
   // The options, and those that halve some of their blocks, with at most `most` routes beyond the
   // region's fewest. What another option undercuts in every size is left out.
-  std::vector<Option> split_options(const RegionDemand& region, const std::vector<Option>& whole,
-                                    std::uint32_t most) {
-    std::uint32_t limit = whole.front().routes + most;
+  std::vector<Option> split_options(std::size_t index, std::uint32_t most, bool relaxed) {
+    const RegionDemand& region = regions_[index];
+    std::uint32_t limit = options_[index].front().routes + most;
+    std::vector<Sizes> whole;
+    if (relaxed && !region.routed.empty())
+      for (Cover& cover : least_covers({region.routed, {}}, supply_.largest()))
+        whole.push_back(cover.blocks);
+    else
+      for (const Option& option : options_[index]) whole.push_back(option.blocks);
     std::vector<Option> kept;
     auto consider = [&](Option option) {
       for (const Option& other : kept)
@@ -232,13 +253,14 @@ class Search {
       if (at_most(option.used, classes_.room)) kept.push_back(std::move(option));
     };
     std::vector<Sizes> level;
-    for (std::uint32_t routes = whole.front().routes; routes <= limit; ++routes) {
-      for (const Option& option : whole)
-        if (option.routes == routes) level.push_back(option.blocks);
+    for (std::uint32_t routes = 0; routes <= limit; ++routes) {
+      for (const Sizes& blocks : whole)
+        if (blocks.number() == routes) level.push_back(blocks);
       std::vector<Sizes> next;
       for (const Sizes& blocks : level) {
         if (!work()) return kept;
-        if (auto option = option_of(region, blocks)) consider(std::move(*option));
+        auto option = relaxed ? relaxed_option(index, blocks) : option_of(region, blocks);
+        if (option) consider(std::move(*option));
         for (int at = blocks.largest(); at > 0; --at) {
           if (blocks.count[static_cast<std::size_t>(at)] == 0) continue;
           Sizes halved = blocks;
@@ -302,10 +324,10 @@ class Search {
         }
   }
 
-  std::optional<Found> by_layers(std::uint32_t most) {
+  std::optional<Found> by_layers(std::uint32_t most, bool relaxed) {
     std::vector<std::vector<Option>> all;
     for (std::size_t i = 0; i < regions_.size(); ++i)
-      if (complete_) all.push_back(split_options(regions_[i], options_[i], most));
+      if (complete_) all.push_back(split_options(i, most, relaxed));
     auto least = least_after(most);
     std::vector<Layer> layers(1, Layer(most + 1));
     layers[0][0].push_back({classes_.used_by(shared_), 0, 0, nullptr});
@@ -370,7 +392,7 @@ class Search {
   std::vector<std::vector<Option>> options_;
   std::uint32_t fewest_ = 0;
   std::size_t work_ = 0;
-  bool complete_ = true;
+  bool complete_ = true;  // no limit was met
 };
 
 }  // namespace

@@ -1,198 +1,266 @@
-// Where new ranges go. They are placed largest first: with power-of-two requests and blocks any
-// such order finds a place for all whenever one exists, so the choice among free blocks can serve
-// summary routes and keep large blocks whole.
+// Where new ranges go. First into the zones that their region has, which costs no route. What is
+// left gets as few new zones as the search for the optimum finds (optimum.h), with room to grow
+// where space allows: a zone is a multiple of what it must be, up to its region's fair share, and a
+// range has a free neighbour to double into. All is placed largest first: with power-of-two
+// requests and blocks any such order finds a place for all whenever one exists, so the choice among
+// free blocks is free to serve routes and growth.
 #include <algorithm>
-#include <set>
 
 #include "ipamd/plan/planner.h"
 
 namespace tombolo {
 namespace {
 
-// Lengths of the fewest blocks, at most `pieces`, that hold `demand` addresses: the binary digits
-// of the demand, the last block rounded up. Negative when a block is larger than the family.
-std::vector<int> split_demand(uint128 demand, int pieces, int family_bits) {
-  std::vector<int> bits;
-  for (int bit = 127; bit >= 0 && demand != 0; --bit) {
-    uint128 block = uint128{1} << bit;
-    if (demand < block) continue;
-    demand -= block;
-    bits.push_back(bit);
-    if (static_cast<int>(bits.size()) < pieces || demand == 0) continue;
-    demand = 0;
-    ++bits.back();
-    // Two equal blocks are one of twice the size.
-    while (bits.size() > 1 && bits[bits.size() - 2] == bits.back()) {
-      bits.pop_back();
-      ++bits.back();
-    }
-  }
-  for (int& bit : bits) bit = family_bits - bit;
-  return bits;
+constexpr int kMostGrowth = 6;  // a new zone is at most 2^6 times as large as it must be
+
+std::size_t slot(int region) {
+  return static_cast<std::size_t>(region);
+}
+
+Sizes doubled(const Sizes& sizes) {
+  Sizes result;
+  for (int at = 0; at < 127; ++at) result.add(at + 1, sizes.count[static_cast<std::size_t>(at)]);
+  return result;
 }
 
 }  // namespace
 
-// Keeps new ranges of others out of what a region could summarise: from its ranges that are there
-// already, and what lies between them as long as nothing foreign does. It is a preference only,
-// see take.
-void FamilyPlanner::close_regions() {
-  for (Pool& pool : pools_) {
-    std::map<std::string, Prefix> current;  // by region, while walking up the addresses
-    for (const auto& [base, claim] : pool.claims) {
-      if (claim.owner.empty() || !pool.root->prefix.contains(claim.prefix)) continue;
-      auto [entry, first] = current.emplace(claim.owner, claim.prefix);
-      if (first) continue;
-      Prefix cover = entry->second;
-      while (!cover.contains(claim.prefix)) cover = Prefix(cover.base(), cover.length() - 1);
-      if (foreign_inside(pool, cover, claim.owner)) {
-        pool.open.remove(entry->second);
-        cover = claim.prefix;
+// New zones by region, and which requests lie outside of them.
+struct FamilyPlanner::Layout {
+  std::vector<Sizes> zones;
+  std::vector<Sizes> outside;  // by region: unrouted requests for which its zones have no room
+  Sizes shared;
+  int growth = 0;
+  Sizes items() const {
+    Sizes all = shared;
+    for (const Sizes& each : zones) all.add(each);
+    for (const Sizes& each : outside) all.add(each);
+    return all;
+  }
+};
+
+std::vector<FamilyPlanner::Request> FamilyPlanner::place(std::vector<Request> requests) {
+  // By tier: what does not fit into the most specific address space goes on to the next.
+  for (std::size_t tier = 0; !requests.empty(); ++tier) {
+    std::map<std::pair<std::size_t, std::vector<std::size_t>>, Batch> batches;
+    for (Request& request : requests) {
+      auto tiers = tiers_of(request);
+      if (tier >= tiers.size()) return {request};
+      Batch& batch = batches[{tiers[tier].size(), tiers[tier]}];
+      batch.pools = tiers[tier];
+      batch.requests.push_back(request);
+    }
+    requests.clear();
+    for (auto& [key, batch] : batches)
+      for (Request& left : place_batch(batch, tier)) {
+        if (tiers_of(left).size() == tier + 1) return {left};
+        requests.push_back(left);
       }
-      entry->second = cover;
-    }
-    for (const auto& [region, cover] : current) pool.open.remove(cover);
+    std::ranges::sort(requests, {}, [this](const Request& r) { return order_of(r); });
   }
+  return {};
 }
 
-std::vector<FamilyPlanner::Group> FamilyPlanner::groups() const {
-  std::vector<Group> result;
-  for (const Request& request : requests_) {
-    std::string region = region_of(request.cluster);
-    bool routed = request.use == BlockUse::kUnderlay || request.use == BlockUse::kPod;
-    auto tiers = tiers_of(request.use, region);
-    auto group = std::ranges::find_if(result, [&](const Group& each) {
-      return each.region == region && each.routed == routed && each.tiers == tiers;
-    });
-    if (group == result.end()) {
-      result.push_back({region, routed, std::move(tiers), {}});
-      group = result.end() - 1;
-    }
-    group->requests.push_back(request);
-  }
-  return result;
+std::vector<FamilyPlanner::Request> FamilyPlanner::place_batch(Batch& batch, std::size_t tier) {
+  join_zones(batch);
+  if (batch.requests.empty() || found_zones(batch)) return {};
+  return place_singly(batch, tier);
 }
 
-std::optional<FamilyPlanner::Missing> FamilyPlanner::place(const std::vector<Group>& all,
-                                                           int pieces) {
-  // Not merged: neighbours may come from two roots.
-  std::vector<FreeSpace> blocks(all.size(), FreeSpace(family_, bits_of(family_)));
-  if (auto missing = place_blocks(all, pieces, blocks)) return missing;
-  for (std::size_t i = 0; i < all.size(); ++i) fill(all[i], blocks[i]);
-  return std::nullopt;
-}
-
-// Takes each group's blocks from the pools, the largest of all groups first.
-std::optional<FamilyPlanner::Missing> FamilyPlanner::place_blocks(const std::vector<Group>& all,
-                                                                  int pieces,
-                                                                  std::vector<FreeSpace>& blocks) {
-  struct Block {
-    int length;
-    std::size_t group;
-    Request request;  // the largest of the group when the block is for several
-  };
-  std::vector<Block> wanted;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    const auto& requests = all[i].requests;
-    if (pieces == 0) {
-      for (const Request& request : requests) wanted.push_back({request.size.length, i, request});
-      continue;
-    }
-    uint128 demand = 0;
-    for (const Request& request : requests)
-      demand += uint128{1} << (bits_of(family_) - request.size.length);
-    auto largest = std::ranges::min_element(requests, {}, [](auto& r) { return r.size.length; });
-    for (int length : split_demand(demand, pieces, bits_of(family_)))
-      wanted.push_back({length, i, *largest});
-  }
-  std::ranges::sort(wanted, {}, [this](const Block& block) {
-    return std::tuple(block.length, block.group, order_of(block.request));
+// Takes the requests out of the batch for which zones of their region have room.
+void FamilyPlanner::join_zones(Batch& batch) {
+  std::erase_if(batch.requests, [&](const Request& request) {
+    int region = region_of(request.cluster);
+    if (region == kNobody || zones_[slot(region)].empty()) return false;
+    auto prefix = take_in_zones(batch, request, is_routed(request.use));
+    if (prefix)
+      assign(request.cluster,
+             {request.use, *prefix, request.size.node_prefix_length, RangeOrigin::kAssigned});
+    return prefix.has_value();
   });
-  std::vector<Claim> placed;
-  for (const Block& block : wanted) {
-    auto taken = block.length < 0 ? std::nullopt : take(all[block.group], block.length);
-    if (!taken) return Missing{block.request, all[block.group].tiers, std::move(placed)};
-    blocks[block.group].add(*taken);
-    placed.push_back({*taken, request_text(block.request), place_of(block.request.cluster), {}});
+}
+
+// The smallest hole in which the range can double, else one that is nobody's room to double, else
+// any (`last_resort`).
+std::optional<Prefix> FamilyPlanner::take_in_zones(const Batch& batch, const Request& request,
+                                                   bool last_resort) {
+  struct Choice {
+    FreeSpace Pool::* space;
+    int length;
+  };
+  const int length = request.size.length;
+  for (const Choice& choice : {Choice{&Pool::open, length - 1}, Choice{&Pool::open, length},
+                               Choice{&Pool::free, length}}) {
+    if (choice.space == &Pool::free && !last_resort) break;
+    for (const Zone& zone : zones_[slot(region_of(request.cluster))]) {
+      if (std::ranges::find(batch.pools, zone.pool) == batch.pools.end()) continue;
+      auto hole = (pools_[zone.pool].*choice.space).best_fit_inside(choice.length, zone.wide);
+      if (hole) return Prefix(hole->base(), length);
+    }
   }
   return std::nullopt;
 }
 
-// Packs a group's requests into the blocks that were taken for it; what is left of them is free
-// again.
-void FamilyPlanner::fill(const Group& group, FreeSpace& space) {
-  auto requests = group.requests;
-  std::ranges::sort(requests, {}, [this](const Request& r) { return order_of(r); });
-  for (const Prefix& block : space.blocks())
-    for (Pool& pool : pools_)
-      if (pool.root->prefix.contains(block)) pool.free.add(block);
-  for (const Request& request : requests) {
-    auto prefix = space.best_fit(request.size.length);
-    ENSURE(prefix.has_value(), "{}", request_text(request));
-    space.remove(*prefix);
-    assign(request.cluster,
-           {request.use, *prefix, request.size.node_prefix_length, RangeOrigin::kAssigned});
-  }
+Sizes FamilyPlanner::supply_of(const Batch& batch, FreeSpace Pool::* space) const {
+  Sizes supply;
+  for (std::size_t index : batch.pools) supply.add((pools_[index].*space).sizes());
+  return supply;
 }
 
-// A free block for a group, taken out of its pool: beside what its region has already, else the
-// smallest hole that fits, outside other regions where there is one.
-std::optional<Prefix> FamilyPlanner::take(const Group& group, int length) {
-  for (const auto& tier : group.tiers) {
-    std::optional<Prefix> found;
-    for (std::size_t index : tier)
-      if (!found) found = near_own(pools_[index], group.region, length);
-    for (FreeSpace Pool::* space : {&Pool::open, &Pool::free}) {
-      if (found) break;
-      int best_length = -1;
-      for (std::size_t index : tier) {
-        const FreeSpace& candidate = pools_[index].*space;
-        auto fit = candidate.best_fit_length(length);
-        if (!fit || *fit <= best_length) continue;
-        best_length = *fit;
-        found = candidate.best_fit(length);
+// Exponent of what a region may take of the pools so that as much is left as all regions together
+// take: half of an equal part.
+int FamilyPlanner::fair_share(const Batch& batch) const {
+  int largest = 0;
+  for (std::size_t index : batch.pools)
+    largest = std::max(largest, pools_[index].root->prefix.host_bits());
+  return std::max(0, largest - bits_for(fleet_.regions.size()) - 1);
+}
+
+// Lays all requests out in as few new zones as there can be. False when they do not fit at all.
+bool FamilyPlanner::found_zones(const Batch& batch) {
+  std::vector<RegionDemand> regions(zones_.size());
+  Layout layout;
+  for (const Request& request : batch.requests) {
+    int exponent = bits_of(family_) - request.size.length;
+    int region = region_of(request.cluster);
+    if (region == kNobody)
+      layout.shared.add(exponent);
+    else
+      (is_routed(request.use) ? regions[slot(region)].routed : regions[slot(region)].unrouted)
+          .add(exponent);
+  }
+  Optimum best = fewest_routes(regions, layout.shared, supply_of(batch, &Pool::free));
+  if (!best.feasible) return false;
+  const int share = fair_share(batch);
+  // Between the ranges of other regions nothing is taken as long as there is space elsewhere.
+  for (FreeSpace Pool::* space : {&Pool::outside, &Pool::free}) {
+    const Sizes supply = supply_of(batch, space);
+    Optimum here = space == &Pool::free ? best : fewest_routes(regions, layout.shared, supply);
+    if (!here.feasible || here.routes > best.routes) continue;
+    for (int growth = kMostGrowth; growth >= -1; --growth) {
+      layout.growth = growth;
+      layout.zones.assign(regions.size(), {});
+      layout.outside.assign(regions.size(), {});
+      for (std::size_t i = 0; i < regions.size(); ++i) {
+        const Sizes& least = here.blocks[i];
+        for (int at = 0; at < 128; ++at)
+          if (std::uint32_t count = least.count[static_cast<std::size_t>(at)]; count > 0)
+            layout.zones[i].add(std::max(at, std::min(at + std::max(growth, 0), share)), count);
+        Sizes everything = regions[i].routed;
+        everything.add(regions[i].unrouted);
+        // Without growth: services beside the zones (0), or in what zones leave (-1).
+        bool inside = growth > 0 && fits(doubled(everything), layout.zones[i]);
+        if (inside) continue;
+        layout.outside[i] = regions[i].unrouted;
+        if (growth >= 0) continue;
+        Sizes left = layout.zones[i];
+        pack(regions[i].routed, left);
+        layout.outside[i] = pack(regions[i].unrouted, left);
       }
+      if (!fits(layout.items(), supply)) continue;
+      lay_out(batch, layout, space);
+      return true;
     }
-    if (!found) continue;
-    for (std::size_t index : tier) {
-      pools_[index].free.remove(*found);
-      pools_[index].open.remove(*found);
-    }
-    return found;
   }
-  return std::nullopt;
-}
-
-bool FamilyPlanner::foreign_inside(const Pool& pool, const Prefix& cover,
-                                   const std::string& region) const {
-  auto inside = pool.claims.lower_bound(cover.base().value());
-  for (; inside != pool.claims.end() && inside->first <= cover.last().value(); ++inside)
-    if (inside->second.owner != region) return true;
+  ENSURE(false, "the blocks of the optimum do not fit");
   return false;
 }
 
-// The free block that shares the longest prefix with a range of the same region, when nothing of
-// anybody else lies under that prefix.
-std::optional<Prefix> FamilyPlanner::near_own(const Pool& pool, const std::string& region,
-                                              int length) const {
-  std::optional<Prefix> best;
-  int best_cover = -1;
-  if (region.empty()) return best;
-  std::set<Prefix> seen;  // covers that had nothing; wider ones were looked at with them
-  for (const auto& [base, own] : pool.claims) {
-    if (own.owner != region || !pool.root->prefix.contains(own.prefix)) continue;
-    int longest = std::min(own.prefix.length(), length) - 1;
-    for (int at = longest; at >= pool.root->prefix.length() && at > best_cover; --at) {
-      Prefix cover(own.prefix.base(), at);
-      if (!seen.insert(cover).second || foreign_inside(pool, cover, region)) break;
-      auto fit = pool.free.best_fit_inside(length, cover);
-      if (!fit) continue;
-      best = fit;
-      best_cover = at;
-      break;
+// The lowest place in the smallest hole of all pools.
+std::optional<Prefix> FamilyPlanner::smallest_hole(const Batch& batch, FreeSpace Pool::* space,
+                                                   int length) const {
+  std::optional<Prefix> found;
+  int best_length = -1;
+  for (std::size_t index : batch.pools) {
+    const FreeSpace& candidate = pools_[index].*space;
+    auto fit = candidate.best_fit_length(length);
+    if (!fit || *fit <= best_length) continue;
+    best_length = *fit;
+    found = candidate.best_fit(length);
+  }
+  return found;
+}
+
+// Zones and what lies outside of them, the largest first; then the ranges in each region's zones.
+void FamilyPlanner::lay_out(const Batch& batch, const Layout& layout, FreeSpace Pool::* space) {
+  const int bits = bits_of(family_);
+  struct Rooms {
+    FreeSpace free;
+    FreeSpace open;
+  };
+  std::vector<Rooms> rooms(layout.zones.size(),
+                           {FreeSpace(family_, bits), FreeSpace(family_, bits)});
+  std::vector<Sizes> outside = layout.outside;
+  std::vector<std::vector<Request>> inside(layout.zones.size());
+  std::vector<Request> alone;
+  for (const Request& request : batch.requests) {
+    int region = region_of(request.cluster);
+    auto exponent = static_cast<std::size_t>(bits - request.size.length);
+    bool is_alone = region == kNobody;
+    if (!is_alone && !is_routed(request.use) && outside[slot(region)].count[exponent] > 0) {
+      --outside[slot(region)].count[exponent];
+      is_alone = true;
+    }
+    (is_alone ? alone : inside[slot(region)]).push_back(request);
+  }
+  auto next = alone.begin();
+  for (int at = bits - 1; at >= 0; --at) {
+    for (std::size_t region = 0; region < rooms.size(); ++region)
+      for (std::uint32_t i = 0; i < layout.zones[region].count[static_cast<std::size_t>(at)]; ++i) {
+        auto zone = smallest_hole(batch, space, bits - at);
+        ENSURE(zone.has_value(), "no room for a zone that fits");
+        // Off the market until all zones are taken; free again below.
+        for (std::size_t index : batch.pools) (pools_[index].*space).remove(*zone);
+        rooms[region].free.add(*zone);
+        rooms[region].open.add(*zone);
+      }
+    for (; next != alone.end() && next->size.length == bits - at; ++next) {
+      auto hole = smallest_hole(batch, space, next->size.length);
+      ENSURE(hole.has_value(), "no room for a range that fits");
+      for (std::size_t index : batch.pools) (pools_[index].*space).remove(*hole);
+      assign(next->cluster,
+             {next->use, *hole, next->size.node_prefix_length, RangeOrigin::kAssigned});
     }
   }
-  return best;
+  for (std::size_t region = 0; region < rooms.size(); ++region) {
+    auto& [free, open] = rooms[region];
+    for (const Prefix& zone : free.blocks())
+      for (std::size_t index : batch.pools)
+        if (pools_[index].root->prefix.contains(zone)) (pools_[index].*space).add(zone);
+    for (const Request& request : inside[region]) {
+      auto hole = open.best_fit(request.size.length - 1);
+      if (!hole) hole = open.best_fit(request.size.length);
+      if (!hole) hole = free.best_fit(request.size.length);
+      ENSURE(hole.has_value(), "no room in a zone that fits: {}", request_text(request));
+      Prefix prefix(hole->base(), request.size.length);
+      free.remove(prefix);
+      open.remove(prefix);
+      open.remove(sibling_of(prefix));
+      assign(request.cluster,
+             {request.use, prefix, request.size.node_prefix_length, RangeOrigin::kAssigned});
+    }
+  }
+}
+
+// When not everything fits: as much as possible, the largest first. Returns what is left for the
+// next tier, or the first that has none: the search ends with it.
+std::vector<FamilyPlanner::Request> FamilyPlanner::place_singly(const Batch& batch,
+                                                                std::size_t tier) {
+  std::vector<Request> rest;
+  for (const Request& request : batch.requests) {
+    std::optional<Prefix> hole;
+    if (region_of(request.cluster) != kNobody) hole = take_in_zones(batch, request, true);
+    for (FreeSpace Pool::* space : {&Pool::outside, &Pool::free})
+      if (!hole) hole = smallest_hole(batch, space, request.size.length);
+    if (!hole) {
+      if (tiers_of(request).size() == tier + 1) return {request};
+      rest.push_back(request);
+      continue;
+    }
+    assign(request.cluster,
+           {request.use, *hole, request.size.node_prefix_length, RangeOrigin::kAssigned});
+  }
+  return rest;
 }
 
 }  // namespace tombolo

@@ -1,5 +1,6 @@
-// make_plan: the families' searches put together into one plan, which the checker has to accept.
+// The families' searches put together into one plan, which the checker has to accept.
 #include <algorithm>
+#include <set>
 
 #include "ipamd/plan/planner.h"
 
@@ -53,43 +54,158 @@ void sort_ranges(std::vector<PlannedRange>& ranges) {
   });
 }
 
-Result<Plan> search(const Fleet& fleet, const Plan* previous) {
+Result<PlannedCluster> planned_cluster(const Fleet& fleet, const FleetCluster& cluster) {
+  PlannedCluster planned;
+  planned.name = cluster.name;
+  planned.id = cluster.id;
+  planned.region = cluster.region;
+  const FleetRegion* region = find_region(fleet, cluster.region);
+  if (region == nullptr)
+    return fail(Code::kFailedPrecondition, "{}: cluster {}: there is no region '{}'", cluster.place,
+                cluster.name, cluster.region);
+  planned.cloud = region->cloud;
+  planned.nodes = cluster.nodes;
+  planned.pods_per_node = cluster.pods_per_node;
+  return planned;
+}
+
+Result<void> complete(const FleetCluster& cluster, PlannedCluster& planned) {
+  sort_ranges(planned.ranges);
+  TRY(entry, entry_of(cluster, planned));
+  planned.entry = std::move(entry);
+  return {};
+}
+
+}  // namespace
+
+// The families' planners refer to the fleet, so the state stays where it is.
+struct FleetPlanner::State {
+  Fleet fleet;
   Plan plan;
+  std::vector<FamilyPlanner> families;
+  std::set<std::string, std::less<>> names;
+  std::set<std::uint32_t> ids;
+  std::map<Ip, Ip> ranges;  // first to last address of every planned range
+
+  Result<void> search(const Plan* previous);
+  Result<void> prove_free(const PlannedCluster& planned) const;
+};
+
+Result<void> FleetPlanner::State::search(const Plan* previous) {
   plan.fleet = fleet.name;
   for (const FleetRoot& root : fleet.roots) plan.roots.push_back(root.prefix);
   for (const FleetReserved& range : fleet.reserved)
     plan.reserved.push_back({range.prefix, range.note});
   for (const FleetCluster& cluster : fleet.clusters) {
-    PlannedCluster planned;
-    planned.name = cluster.name;
-    planned.id = cluster.id;
-    planned.region = cluster.region;
-    const FleetRegion* region = find_region(fleet, cluster.region);
-    if (region == nullptr)
-      return fail(Code::kFailedPrecondition, "{}: cluster {}: there is no region '{}'",
-                  cluster.place, cluster.name, cluster.region);
-    planned.cloud = region->cloud;
-    planned.nodes = cluster.nodes;
-    planned.pods_per_node = cluster.pods_per_node;
+    TRY(planned, planned_cluster(fleet, cluster));
     plan.clusters.push_back(std::move(planned));
   }
   for (Family family : fleet.families) {
-    TRY(assignments, FamilyPlanner(fleet, family, previous).run());
-    for (const Assignment& each : assignments)
+    families.emplace_back(fleet, family, previous);
+    auto assignments = families.back().run();
+    if (!assignments) {
+      Error error = std::move(assignments).error();
+      if (error.code == Code::kResourceExhausted) error.what += conflict_text(fleet, family);
+      return std::unexpected(std::move(error));
+    }
+    for (const Assignment& each : *assignments)
       (each.cluster == kNoCluster ? plan.clusterset : plan.clusters[each.cluster].ranges)
           .push_back(each.range);
   }
   sort_ranges(plan.clusterset);
-  for (std::size_t i = 0; i < fleet.clusters.size(); ++i) {
-    sort_ranges(plan.clusters[i].ranges);
-    TRY(entry, entry_of(fleet.clusters[i], plan.clusters[i]));
-    plan.clusters[i].entry = std::move(entry);
-  }
+  for (std::size_t i = 0; i < fleet.clusters.size(); ++i)
+    TRY_OK(complete(fleet.clusters[i], plan.clusters[i]));
   std::ranges::sort(plan.clusters, {}, &PlannedCluster::name);
-  return plan;
+  return {};
 }
 
-}  // namespace
+// Each range between its neighbours, and clear of what is reserved.
+Result<void> FleetPlanner::State::prove_free(const PlannedCluster& planned) const {
+  for (const PlannedRange& range : planned.ranges) {
+    auto after = ranges.lower_bound(range.prefix.first());
+    bool meets = after != ranges.end() && !(range.prefix.last() < after->first);
+    if (after != ranges.begin())
+      meets = meets || !(std::prev(after)->second < range.prefix.first());
+    for (const PlannedReserve& reserved : plan.reserved)
+      meets = meets || reserved.prefix.overlaps(range.prefix);
+    if (meets)
+      return fail(Code::kInternal, "the planner made a wrong plan: {}, {} {} overlaps another",
+                  planned.name, to_string(range.use), range.prefix);
+  }
+  return {};
+}
+
+FleetPlanner::FleetPlanner(std::unique_ptr<State> state) : state_(std::move(state)) {}
+FleetPlanner::~FleetPlanner() = default;
+
+const Plan& FleetPlanner::plan() const {
+  return state_->plan;
+}
+
+const Fleet& FleetPlanner::fleet() const {
+  return state_->fleet;
+}
+
+Result<std::unique_ptr<FleetPlanner>> FleetPlanner::start(Fleet fleet, const Plan* previous) {
+  auto state = std::make_unique<State>();
+  state->fleet = std::move(fleet);
+  if (auto searched = state->search(previous); !searched) {
+    Error error = std::move(searched).error();
+    State anew;
+    anew.fleet = state->fleet;
+    if (error.code == Code::kResourceExhausted && previous != nullptr && anew.search(nullptr))
+      error.what +=
+          "; it would fit if clusters that have addresses already were given others "
+          "(a plan from nothing)";
+    return std::unexpected(std::move(error));
+  }
+  if (auto proof = check_plan(state->plan, state->fleet); !proof)
+    return fail(Code::kInternal, "the planner made a wrong plan: {}", proof.error().what);
+  state->plan.certificate = certify(state->plan, state->fleet);
+  for (const FleetCluster& cluster : state->fleet.clusters) {
+    state->names.insert(cluster.name);
+    if (cluster.id != 0) state->ids.insert(cluster.id);
+  }
+  for (const PlanBlock& block : blocks_of(state->plan))
+    state->ranges.emplace(block.prefix.first(), block.prefix.last());
+  return std::unique_ptr<FleetPlanner>(new FleetPlanner(std::move(state)));
+}
+
+Result<const PlannedCluster*> FleetPlanner::join(FleetCluster cluster) {
+  State& state = *state_;
+  if (state.names.contains(cluster.name))
+    return fail(Code::kAlreadyExists, "{}: the cluster '{}' stands twice", cluster.place,
+                cluster.name);
+  if (state.ids.contains(cluster.id))
+    return fail(Code::kAlreadyExists, "{}: {} is the id of another cluster", cluster.place,
+                cluster.id);
+  TRY(planned, planned_cluster(state.fleet, cluster));
+  state.fleet.clusters.push_back(std::move(cluster));
+  const FleetCluster& joined = state.fleet.clusters.back();
+  std::size_t index = state.fleet.clusters.size() - 1;
+  auto work = [&]() -> Result<void> {
+    for (FamilyPlanner& family : state.families) {
+      TRY(assignments, family.add(index));
+      for (const Assignment& each : assignments) planned.ranges.push_back(each.range);
+    }
+    TRY_OK(complete(joined, planned));
+    TRY_OK(check_planned_cluster(state.fleet, joined, planned));
+    return state.prove_free(planned);
+  };
+  if (auto done = work(); !done) {
+    for (FamilyPlanner& family : state.families) family.remove(index, planned.ranges);
+    state.fleet.clusters.pop_back();
+    return std::unexpected(std::move(done).error());
+  }
+  state.names.insert(joined.name);
+  if (joined.id != 0) state.ids.insert(joined.id);
+  for (const PlannedRange& range : planned.ranges)
+    state.ranges.emplace(range.prefix.first(), range.prefix.last());
+  state.plan.certificate.clear();
+  auto& clusters = state.plan.clusters;
+  auto at = std::ranges::lower_bound(clusters, planned.name, {}, &PlannedCluster::name);
+  return &*clusters.insert(at, std::move(planned));
+}
 
 std::string_view to_string(RangeOrigin origin) {
   switch (origin) {
@@ -106,18 +222,8 @@ std::string_view to_string(RangeOrigin origin) {
 }
 
 Result<Plan> make_plan(const Fleet& fleet, const Plan* previous) {
-  auto plan = search(fleet, previous);
-  if (!plan) {
-    Error error = std::move(plan).error();
-    if (error.code == Code::kResourceExhausted && previous != nullptr && search(fleet, nullptr))
-      error.what +=
-          "; it would fit if clusters that have addresses already were given others "
-          "(a plan from nothing)";
-    return std::unexpected(std::move(error));
-  }
-  if (auto proof = check_plan(*plan, fleet); !proof)
-    return fail(Code::kInternal, "the planner made a wrong plan: {}", proof.error().what);
-  return plan;
+  TRY(planner, FleetPlanner::start(fleet, previous));
+  return planner->plan();
 }
 
 std::vector<PlanBlock> blocks_of(const Plan& plan) {

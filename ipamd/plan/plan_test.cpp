@@ -79,7 +79,8 @@ TEST_CASE("IPv6 ranges are those that Kubernetes and the clouds expect") {
                        "address_space:\n  - cidr: \"fd00:1::/40\"\nclusters:\n"
                        "  - {name: a, id: 1, region: r, nodes: 100, services: 70000}\n"));
   REQUIRE(range_text(plan, "a", BlockUse::kPod, Family::kV6) == "fd00:1::/57 64 assigned");
-  REQUIRE(range_text(plan, "a", BlockUse::kUnderlay, Family::kV6) == "fd00:1:0:80::/64 0 assigned");
+  REQUIRE(range_text(plan, "a", BlockUse::kUnderlay, Family::kV6) ==
+          "fd00:1:0:100::/64 0 assigned");
   REQUIRE(find_range(plan.clusters[0], BlockUse::kService, Family::kV6)->prefix.length() == 111);
   REQUIRE(range_text(plan, "a", BlockUse::kPod, Family::kV4) == "none");
   REQUIRE(plan.clusterset[0].prefix.length() == 112);
@@ -97,7 +98,9 @@ TEST_CASE("what does not fit or contradicts a rule is refused with its reason") 
   auto [name, text, code, what] = GENERATE_COPY(values<Case>({
       {"no room", small_fleet("10.0.0.0/24", a + "}\n"), Code::kResourceExhausted,
        "f.yaml:9: cluster a, service: no room for a /25 of IPv4 (128 addresses): 10.0.0.0/24 has 0 "
-       "of 256 addresses free; in the way: cluster a, pod 10.0.0.0/24 (f.yaml:9)"},
+       "of 256 addresses free; in the way: cluster a, pod 10.0.0.0/24 (f.yaml:9); the smallest set "
+       "that cannot be together: "
+       "cluster a (f.yaml:9)"},
       {"no room beside a reserved range",
        "fleet: f\nfamilies: [ipv4]\nregions:\n  - {name: r, cloud: on-prem}\naddress_space:\n"
        "  - cidr: 10.0.0.0/23\nreserved:\n  - {cidr: 10.0.0.64/26, note: printers}\n"
@@ -106,7 +109,9 @@ TEST_CASE("what does not fit or contradicts a rule is refused with its reason") 
        Code::kResourceExhausted,
        "f.yaml:12: cluster b, pod: no room for a /24 of IPv4 (256 addresses): 10.0.0.0/23 has 192 "
        "of 512 addresses free, the largest free block is a /25; in the way: cluster a, pod "
-       "10.0.1.0/24 (f.yaml:11), reserved (printers) 10.0.0.64/26 (f.yaml:8)"},
+       "10.0.1.0/24 (f.yaml:11), reserved (printers) 10.0.0.64/26 (f.yaml:8); the smallest set "
+       "that "
+       "cannot be together: cluster a (f.yaml:11), cluster b (f.yaml:12)"},
       {"no space of a family",
        "fleet: f\nregions:\n  - {name: r, cloud: on-prem}\naddress_space:\n"
        "  - cidr: 10.0.0.0/8\nclusters:\n" +
@@ -181,7 +186,7 @@ TEST_CASE("what does not fit or contradicts a rule is refused with its reason") 
        "f.yaml:9: cluster a: the given underlay range 11.0.0.0/12: aws allows /16 to /28"},
       {"entry elsewhere", small_fleet("10.0.0.0/8", a + ", entry: [192.168.0.2]}\n"),
        Code::kFailedPrecondition,
-       "f.yaml:9: cluster a: entry 192.168.0.2 is no node's address in the underlay 10.0.1.0/29"},
+       "f.yaml:9: cluster a: entry 192.168.0.2 is no node's address in the underlay 10.0.3.0/29"},
   }));
   CAPTURE(name);
   auto plan = make_plan(fleet_of(text), nullptr);
@@ -243,27 +248,31 @@ std::string two_clusters(int nodes_of_a) {
 TEST_CASE("a cluster grows in place where the space around it is free, else it moves") {
   Fleet two = fleet_of(two_clusters(2));
   Plan plan = plan_of(two);
-  REQUIRE(range_text(plan, "a", BlockUse::kPod) == "10.0.8.0/24 25 assigned");
-  REQUIRE(range_text(plan, "b", BlockUse::kPod) == "10.0.9.0/24 25 assigned");
+  REQUIRE(range_text(plan, "a", BlockUse::kPod) == "10.0.16.0/24 25 assigned");
+  REQUIRE(range_text(plan, "b", BlockUse::kPod) == "10.0.18.0/24 25 assigned");
 
-  Plan beside_b = plan_of(fleet_of(two_clusters(4)), &plan);
-  REQUIRE(range_text(beside_b, "a", BlockUse::kPod) == "10.0.12.0/23 25 assigned");
-  REQUIRE(range_text(beside_b, "a", BlockUse::kUnderlay) == "10.0.10.0/29 0 kept");
-  REQUIRE(range_text(beside_b, "b", BlockUse::kPod) == "10.0.9.0/24 25 kept");
+  // There is room to double; beyond that b is in the way.
+  Plan doubled = plan_of(fleet_of(two_clusters(4)), &plan);
+  REQUIRE(range_text(doubled, "a", BlockUse::kPod) == "10.0.16.0/23 25 grown");
+  REQUIRE(range_text(doubled, "a", BlockUse::kUnderlay) == "10.0.20.0/29 0 kept");
+  Plan beyond_b = plan_of(fleet_of(two_clusters(8)), &doubled);
+  REQUIRE(range_text(beyond_b, "a", BlockUse::kPod).ends_with("/22 25 assigned"));
+  REQUIRE(range_text(beyond_b, "a", BlockUse::kUnderlay) == "10.0.20.0/28 0 grown");
+  REQUIRE(range_text(beyond_b, "b", BlockUse::kPod) == "10.0.18.0/24 25 kept");
 
-  Fleet alone = fleet_of(two_clusters(4));
+  Fleet alone = fleet_of(two_clusters(8));
   alone.clusters.pop_back();
   Plan grown = plan_of(alone, &plan);
-  REQUIRE(range_text(grown, "a", BlockUse::kPod) == "10.0.8.0/23 25 grown");
+  REQUIRE(range_text(grown, "a", BlockUse::kPod) == "10.0.16.0/22 25 grown");
   REQUIRE(diff_plans(plan, grown)[0] == "- cluster b (id 2, region r)");
   // More pods than a node's block holds need new blocks: Kubernetes never resizes one.
   alone.clusters[0].pods_per_node = 200;
-  REQUIRE(range_text(plan_of(alone, &grown), "a", BlockUse::kPod).ends_with("/22 24 assigned"));
+  REQUIRE(range_text(plan_of(alone, &grown), "a", BlockUse::kPod).ends_with("/21 24 assigned"));
   // Fewer of everything: nothing moves.
   alone.clusters[0].pods_per_node = 20;
   alone.clusters[0].nodes = 1;
   alone.clusters[0].services = 1;
-  REQUIRE(range_text(plan_of(alone, &grown), "a", BlockUse::kPod) == "10.0.8.0/23 25 kept");
+  REQUIRE(range_text(plan_of(alone, &grown), "a", BlockUse::kPod) == "10.0.16.0/22 25 kept");
 }
 
 TEST_CASE("what has to move leaves its old addresses to nobody in the same plan") {
@@ -289,16 +298,16 @@ TEST_CASE("a refusal says when only the existing addresses are in the way") {
     return fmt::format("  - {{name: {}, id: {}, region: r, nodes: 1, pods_per_node: {}}}\n", name,
                        name[0] - 'a' + 1, pods);
   };
-  // b leaves a hole of a /26 between a and c; d needs a /25.
+  // b and c lie in different halves: a leaves a /26 in one of them, and d needs a /25.
   Plan plan = plan_of(fleet(one("a", 40) + one("b", 40) + one("c", 40)));
-  Fleet without_b = fleet(one("a", 40) + one("c", 40) + one("d", 100));
-  REQUIRE(make_plan(without_b, nullptr).has_value());
-  auto refused = make_plan(without_b, &plan);
+  Fleet without_a = fleet(one("b", 40) + one("c", 40) + one("d", 100));
+  REQUIRE(make_plan(without_a, nullptr).has_value());
+  auto refused = make_plan(without_a, &plan);
   REQUIRE_FALSE(refused.has_value());
   REQUIRE(refused.error().what ==
           "f.yaml:11: cluster d, pod: no room for a /25 of IPv4 (128 addresses): 10.0.0.0/24 has "
-          "128 of 256 addresses free, the largest free block is a /26; in the way: cluster a, pod "
-          "10.0.0.0/26 (f.yaml:9), cluster c, pod 10.0.0.128/26 (f.yaml:10); it would fit if "
+          "128 of 256 addresses free, the largest free block is a /26; in the way: cluster c, pod "
+          "10.0.0.64/26 (f.yaml:10), cluster b, pod 10.0.0.128/26 (f.yaml:9); it would fit if "
           "clusters that have addresses already were given others (a plan from nothing)");
 }
 

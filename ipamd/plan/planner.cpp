@@ -5,15 +5,21 @@
 #include <algorithm>
 
 namespace tombolo {
+
 FamilyPlanner::FamilyPlanner(const Fleet& fleet, Family family, const Plan* previous)
-    : fleet_(fleet), family_(family), previous_(previous) {
+    : fleet_(fleet), family_(family), previous_(previous), zones_(fleet.regions.size()) {
   for (const FleetRoot& root : fleet.roots) {
     if (root.prefix.family() != family) continue;
     FreeSpace space(family, root.prefix.length());
     space.add(root.prefix);
-    Pool pool{&root, space, space, {}};
+    Pool pool{&root, space, space, space, {}, {}};
     pools_.push_back(std::move(pool));
   }
+  for (const FleetRegion& region : fleet.regions)
+    regions_.emplace(region.name, static_cast<int>(&region - fleet.regions.data()));
+  if (previous != nullptr)
+    for (const PlannedCluster& cluster : previous->clusters)
+      previous_clusters_.emplace(cluster.name, &cluster);
 }
 
 Result<std::vector<Assignment>> FamilyPlanner::run() {
@@ -25,18 +31,51 @@ Result<std::vector<Assignment>> FamilyPlanner::run() {
   for (const Request& request : requests_) hold(request);
   std::ranges::sort(requests_, {}, [this](const Request& r) { return order_of(r); });
   std::erase_if(requests_, [&](const Request& request) { return grow(request); });
+  find_zones();
+  auto missing = place(std::move(requests_));
+  if (!missing.empty()) return std::unexpected(explain(missing.front()));
+  requests_.clear();
+  previous_ = nullptr;
+  previous_clusters_.clear();
+  return std::move(assignments_);
+}
 
-  close_regions();
-
-  std::vector<Group> all = groups();
-  std::optional<Missing> missing;
-  for (int pieces : {1, 2, 3, 4, 0}) {
-    FamilyPlanner attempt = *this;
-    missing = attempt.place(all, pieces);
-    if (!missing) return std::move(attempt.assignments_);
-    if (pieces == 0) return std::unexpected(attempt.explain(*missing));
+Result<std::vector<Assignment>> FamilyPlanner::add(std::size_t cluster) {
+  requests_.clear();
+  assignments_.clear();
+  const FleetCluster& joining = fleet_.clusters[cluster];
+  if (!has_family(joining.families, family_)) return std::vector<Assignment>();
+  for (BlockUse use : {BlockUse::kUnderlay, BlockUse::kPod, BlockUse::kService})
+    TRY_OK(want(cluster, use));
+  for (const Assignment& given : assignments_) {
+    for (const Pool& pool : pools_)
+      if (pool.root->prefix.overlaps(given.range.prefix))
+        return fail(Code::kFailedPrecondition,
+                    "{}: cluster {}: the given range {} needs the whole fleet to be planned again",
+                    joining.place, joining.name, given.range.prefix);
   }
-  return fail(Code::kInternal, "no attempt was made");
+  std::ranges::sort(requests_, {}, [this](const Request& r) { return order_of(r); });
+  auto missing = place(std::move(requests_));
+  requests_.clear();
+  if (missing.empty()) return std::move(assignments_);
+  Error error = explain(missing.front());
+  std::vector<PlannedRange> ranges;
+  for (const Assignment& each : assignments_) ranges.push_back(each.range);
+  remove(cluster, ranges);
+  return std::unexpected(std::move(error));
+}
+
+void FamilyPlanner::remove(std::size_t cluster, const std::vector<PlannedRange>& ranges) {
+  for (const PlannedRange& range : ranges) {
+    if (range.prefix.family() != family_) continue;
+    for (Pool& pool : pools_) {
+      auto [begin, end] = pool.claims.equal_range(range.prefix.base().value());
+      auto held = std::find_if(
+          begin, end, [&](const auto& entry) { return entry.second.prefix == range.prefix; });
+      if (held != end) unclaim(pool, held);
+    }
+  }
+  if (region_of(cluster) != kNobody) find_zones_of(region_of(cluster));
 }
 
 Result<void> FamilyPlanner::collect() {
@@ -89,7 +128,7 @@ bool FamilyPlanner::keep(const Request& request) {
     GivenRange as_given{request.use, old->prefix, old->node_prefix_length, {}};
     if (!check_given(fleet_, clusters[request.cluster], as_given)) return false;
   }
-  Pool* pool = pool_around(old->prefix, request.use, region_of(request.cluster));
+  const Pool* pool = pool_around(old->prefix, request.use, region_of(request.cluster));
   if (pool == nullptr || !pool->free.contains(old->prefix)) return false;
   assign(request.cluster, {request.use, old->prefix, old->node_prefix_length, RangeOrigin::kKept});
   return true;
@@ -114,23 +153,25 @@ bool FamilyPlanner::grow(const Request& request) {
   auto held = std::find_if(begin, end,
                            [&](const auto& entry) { return entry.second.prefix == old->prefix; });
   if (held == end || held->second.text != former_text(request)) return false;
-  pool->claims.erase(held);
+  unclaim(*pool, held);
   assign(request.cluster, {request.use, grown, old->node_prefix_length, RangeOrigin::kGrown});
   return true;
 }
 
-// The largest first; ids rather than places in the file decide between equals.
-std::tuple<int, std::uint32_t, BlockUse> FamilyPlanner::order_of(const Request& request) const {
-  std::uint32_t id = request.cluster == kNoCluster ? 0 : fleet_.clusters[request.cluster].id;
-  return {request.size.length, id, request.use};
+// The largest first; ids and names rather than places in the file decide between equals.
+std::tuple<int, std::uint32_t, BlockUse, std::string> FamilyPlanner::order_of(
+    const Request& request) const {
+  if (request.cluster == kNoCluster) return {request.size.length, 0, request.use, {}};
+  const FleetCluster& cluster = fleet_.clusters[request.cluster];
+  return {request.size.length, cluster.id, request.use, cluster.id == 0 ? cluster.name : ""};
 }
 
 void FamilyPlanner::hold(const Request& request) {
   if (request.previous == nullptr) return;
   const Prefix& prefix = request.previous->prefix;
-  for (Pool& pool : pools_)
+  for (const Pool& pool : pools_)
     if (pool.root->prefix.contains(prefix) && pool.free.contains(prefix)) {
-      claim({prefix, former_text(request), {}, region_of(request.cluster)});
+      claim({prefix, former_text(request), {}, region_of(request.cluster), is_routed(request.use)});
       return;
     }
 }
@@ -138,36 +179,70 @@ void FamilyPlanner::hold(const Request& request) {
 void FamilyPlanner::claim(const Claim& claim) {
   for (Pool& pool : pools_) {
     if (!pool.root->prefix.overlaps(claim.prefix)) continue;
-    pool.free.remove(claim.prefix);
-    pool.open.remove(claim.prefix);
-    pool.claims.emplace(claim.prefix.base().value(), claim);
+    for (FreeSpace* space : {&pool.free, &pool.open, &pool.outside}) space->remove(claim.prefix);
+    if (pool.root->prefix != claim.prefix && pool.root->prefix.contains(claim.prefix))
+      pool.open.remove(sibling_of(claim.prefix));
+    auto at = pool.claims.emplace(claim.prefix.base().value(), claim);
+    auto next = std::next(at);
+    if (at == pool.claims.begin() || std::prev(at)->second.owner != claim.owner)
+      pool.turns[at->first] = claim.owner;
+    if (next == pool.claims.end()) continue;
+    if (next->second.owner == claim.owner)
+      pool.turns.erase(next->first);
+    else
+      pool.turns[next->first] = next->second.owner;
   }
+}
+
+void FamilyPlanner::unclaim(Pool& pool, std::multimap<uint128, Claim>::iterator claim) {
+  const Prefix prefix = claim->second.prefix;
+  auto next = pool.claims.erase(claim);
+  pool.turns.erase(prefix.base().value());
+  if (next != pool.claims.end()) {
+    bool turns = next == pool.claims.begin() || std::prev(next)->second.owner != next->second.owner;
+    if (turns)
+      pool.turns[next->first] = next->second.owner;
+    else
+      pool.turns.erase(next->first);
+  }
+  for (FreeSpace* space : {&pool.free, &pool.open, &pool.outside})
+    if (!space->contains(prefix)) {
+      space->remove(prefix);
+      space->add(prefix);
+    }
 }
 
 void FamilyPlanner::assign(std::size_t cluster, PlannedRange range) {
   std::string text = request_text({cluster, range.use, {}, nullptr});
-  claim({range.prefix, std::move(text), place_of(cluster), region_of(cluster)});
+  Claim made{range.prefix, std::move(text), place_of(cluster), region_of(cluster),
+             is_routed(range.use)};
+  claim(made);
+  keep_zones_right(made);
   assignments_.push_back({cluster, range});
 }
 
-std::string FamilyPlanner::region_of(std::size_t cluster) const {
-  return cluster == kNoCluster ? std::string() : fleet_.clusters[cluster].region;
+int FamilyPlanner::region_of(std::size_t cluster) const {
+  if (cluster == kNoCluster) return kNobody;
+  auto region = regions_.find(fleet_.clusters[cluster].region);
+  return region == regions_.end() ? kNobody : region->second;
 }
 
-bool FamilyPlanner::admits(const Pool& pool, BlockUse use, const std::string& region) const {
+bool FamilyPlanner::admits(const Pool& pool, BlockUse use, int region) const {
   const auto& uses = pool.root->uses;
   const auto& regions = pool.root->regions;
-  return (uses.empty() || std::ranges::find(uses, use) != uses.end()) &&
-         (regions.empty() || std::ranges::find(regions, region) != regions.end());
+  if (!uses.empty() && std::ranges::find(uses, use) == uses.end()) return false;
+  if (regions.empty()) return true;
+  return region != kNobody &&
+         std::ranges::find(regions, fleet_.regions[static_cast<std::size_t>(region)].name) !=
+             regions.end();
 }
 
-// The pools open to a use in a region: first those made for the region, then those made for the
-// use, then the general ones.
-std::vector<std::vector<std::size_t>> FamilyPlanner::tiers_of(BlockUse use,
-                                                              const std::string& region) const {
+// The pools open to a request: first those made for the region, then those made for the use, then
+// the general ones.
+std::vector<std::vector<std::size_t>> FamilyPlanner::tiers_of(const Request& request) const {
   std::array<std::vector<std::size_t>, 4> by_rank;
   for (std::size_t i = 0; i < pools_.size(); ++i) {
-    if (!admits(pools_[i], use, region)) continue;
+    if (!admits(pools_[i], request.use, region_of(request.cluster))) continue;
     const FleetRoot& root = *pools_[i].root;
     by_rank.at((root.regions.empty() ? 2U : 0U) + (root.uses.empty() ? 1U : 0U)).push_back(i);
   }
@@ -177,8 +252,7 @@ std::vector<std::vector<std::size_t>> FamilyPlanner::tiers_of(BlockUse use,
   return tiers;
 }
 
-FamilyPlanner::Pool* FamilyPlanner::pool_around(const Prefix& prefix, BlockUse use,
-                                                const std::string& region) {
+FamilyPlanner::Pool* FamilyPlanner::pool_around(const Prefix& prefix, BlockUse use, int region) {
   for (Pool& pool : pools_)
     if (pool.root->prefix.contains(prefix) && admits(pool, use, region)) return &pool;
   return nullptr;
@@ -191,8 +265,8 @@ const PlannedRange* FamilyPlanner::previous_range(std::size_t cluster, BlockUse 
       if (range.prefix.family() == family_) return &range;
     return nullptr;
   }
-  const PlannedCluster* old = find_cluster(*previous_, fleet_.clusters[cluster].name);
-  return old == nullptr ? nullptr : find_range(*old, use, family_);
+  auto old = previous_clusters_.find(fleet_.clusters[cluster].name);
+  return old == previous_clusters_.end() ? nullptr : find_range(*old->second, use, family_);
 }
 
 }  // namespace tombolo

@@ -5,8 +5,10 @@
 
 #include <map>
 #include <tuple>
+#include <unordered_map>
 
 #include "ipamd/plan/internal.h"
+#include "ipamd/plan/optimum.h"
 
 namespace tombolo {
 
@@ -18,13 +20,15 @@ struct Assignment {
   PlannedRange range;
 };
 
-// Something that occupies addresses. `owner` is a region's name; claims without one (reserved,
-// forbidden, clusterset) keep every region from summarising across them.
+inline constexpr int kNobody = -1;  // no region's: nothing may be summarised across it
+
+// Something that occupies addresses. `owner` is an index into Fleet::regions.
 struct Claim {
   Prefix prefix;
   std::string text;  // "cluster east, pod", "reserved (office)"
   std::string place;
-  std::string owner;
+  int owner = kNobody;
+  bool routed = false;  // needs a summary route of its region
 };
 
 // The fleet's claims of one family, beyond what the planner assigns: reserved, forbidden and given
@@ -37,14 +41,21 @@ class FamilyPlanner {
   FamilyPlanner(const Fleet& fleet, Family family, const Plan* previous);
   // Every range of the family, given ones included; errors as make_plan's.
   Result<std::vector<Assignment>> run();
+  // The ranges of one more cluster, the last of the fleet, which run() or an earlier add() has not
+  // seen: the work does not grow with the fleet. After an error nothing has changed.
+  Result<std::vector<Assignment>> add(std::size_t cluster);
+  // Gives the ranges of a cluster back.
+  void remove(std::size_t cluster, const std::vector<PlannedRange>& ranges);
 
  private:
   // A root, what is free of it, and what is not.
   struct Pool {
     const FleetRoot* root;
     FreeSpace free;
-    FreeSpace open;                        // what is free and not between the ranges of one region
+    FreeSpace open;                        // what is free and not the room of a range to double
+    FreeSpace outside;                     // what is free and not between the ranges of one region
     std::multimap<uint128, Claim> claims;  // by first address; only those that touch the root
+    std::map<uint128, int> turns;          // the claims whose owner is not that of the one before
   };
   // A range that has to be found.
   struct Request {
@@ -53,52 +64,69 @@ class FamilyPlanner {
     RangeSize size;
     const PlannedRange* previous = nullptr;  // what the previous plan had, too small or unusable
   };
-  // Requests that should lie together: of one region, and either routed between clusters (underlay,
-  // pod) or not (service), with the same pools open to them, the most specific first.
-  struct Group {
-    std::string region;
-    bool routed = false;
-    std::vector<std::vector<std::size_t>> tiers;
-    std::vector<Request> requests;
+  // Where a region has routed ranges: one summary route. `wide` touches nothing foreign.
+  struct Zone {
+    std::size_t pool = 0;
+    Prefix wide;
+    Prefix tight;
   };
-  struct Missing {
-    Request request;
-    std::vector<std::vector<std::size_t>> tiers;
-    std::vector<Claim> placed;  // before it, in the same attempt
+  // Requests to which the same pools are open, and what was chosen for them.
+  struct Batch {
+    std::vector<std::size_t> pools;
+    std::vector<Request> requests;  // the largest first
   };
+  struct Layout;
 
+  // planner.cpp: the order of events
   Result<void> collect();
   Result<void> want(std::size_t cluster, BlockUse use);
   bool keep(const Request& request);
   bool grow(const Request& request);
-  std::tuple<int, std::uint32_t, BlockUse> order_of(const Request& request) const;
+  std::tuple<int, std::uint32_t, BlockUse, std::string> order_of(const Request& request) const;
   void hold(const Request& request);
-  void close_regions();
-  std::vector<Group> groups() const;
-  // Each region's requests in at most `pieces` blocks (0: every request for itself).
-  std::optional<Missing> place(const std::vector<Group>& groups, int pieces);
-  std::optional<Missing> place_blocks(const std::vector<Group>& groups, int pieces,
-                                      std::vector<FreeSpace>& blocks);
-  void fill(const Group& group, FreeSpace& space);
-  std::optional<Prefix> take(const Group& group, int length);
-  bool foreign_inside(const Pool& pool, const Prefix& cover, const std::string& region) const;
-  std::optional<Prefix> near_own(const Pool& pool, const std::string& region, int length) const;
   void claim(const Claim& claim);
+  void unclaim(Pool& pool, std::multimap<uint128, Claim>::iterator claim);
   void assign(std::size_t cluster, PlannedRange range);
-  std::string region_of(std::size_t cluster) const;
-  std::vector<std::vector<std::size_t>> tiers_of(BlockUse use, const std::string& region) const;
-  bool admits(const Pool& pool, BlockUse use, const std::string& region) const;
-  Pool* pool_around(const Prefix& prefix, BlockUse use, const std::string& region);
+  int region_of(std::size_t cluster) const;
+  std::vector<std::vector<std::size_t>> tiers_of(const Request& request) const;
+  bool admits(const Pool& pool, BlockUse use, int region) const;
+  Pool* pool_around(const Prefix& prefix, BlockUse use, int region);
   const PlannedRange* previous_range(std::size_t cluster, BlockUse use) const;
+
+  // zones.cpp: what belongs together
+  void find_zones();
+  void find_zones_of(int region);
+  void add_to_zones(const Claim& claim, std::size_t pool, bool close);
+  void keep_zones_right(const Claim& claim);
+  bool foreign_inside(const Pool& pool, const Prefix& cover, int region) const;
+
+  // placement.cpp: where new ranges go. Each returns what had no room.
+  std::vector<Request> place(std::vector<Request> requests);
+  std::vector<Request> place_batch(Batch& batch, std::size_t tier);
+  void join_zones(Batch& batch);
+  std::optional<Prefix> take_in_zones(const Batch& batch, const Request& request, bool last_resort);
+  bool found_zones(const Batch& batch);
+  std::vector<Request> place_singly(const Batch& batch, std::size_t tier);
+  Sizes supply_of(const Batch& batch, FreeSpace Pool::* space) const;
+  int fair_share(const Batch& batch) const;
+  void lay_out(const Batch& batch, const Layout& layout, FreeSpace Pool::* space);
+  std::optional<Prefix> smallest_hole(const Batch& batch, FreeSpace Pool::* space,
+                                      int length) const;
+
+  // claims.cpp: words
   std::string request_text(const Request& request) const;  // "cluster east, pod"
   std::string former_text(const Request& request) const;   // "cluster east, former pod"
   std::string place_of(std::size_t cluster) const;
-  Error explain(const Missing& missing) const;
+  Error explain(const Request& request) const;
 
   const Fleet& fleet_;
   Family family_;
   const Plan* previous_;
+  std::unordered_map<std::string_view, const PlannedCluster*> previous_clusters_;
+  std::unordered_map<std::string_view, int> regions_;
   std::vector<Pool> pools_;
+  std::vector<std::vector<Zone>> zones_;  // by region
+  bool zoned_ = false;                    // zones_ are found and kept right
   std::vector<Request> requests_;
   std::vector<Assignment> assignments_;
 };

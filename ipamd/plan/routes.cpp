@@ -16,10 +16,6 @@ Result<const PlannedRange*> underlay_of(const PlannedCluster& cluster, Family fa
   return underlay;
 }
 
-bool is_routed(BlockUse use) {
-  return use == BlockUse::kUnderlay || use == BlockUse::kPod;
-}
-
 struct Owned {
   Prefix prefix;
   std::string region;  // empty: nobody may summarise across it
@@ -36,28 +32,53 @@ std::vector<Owned> owned_ranges(const Plan& plan) {
   return result;
 }
 
-// The widest prefix around `own`, inside its root, that touches nothing of another owner.
-Prefix widest_around(const Plan& plan, const std::vector<Owned>& all, const Owned& own) {
-  int shortest = own.prefix.length();
-  for (const Prefix& root : plan.roots)
-    if (root.contains(own.prefix)) shortest = root.length();
-  Prefix widest = own.prefix;
-  while (widest.length() > shortest) {
-    Prefix next(widest.base(), widest.length() - 1);
-    bool foreign = std::ranges::any_of(all, [&](const Owned& other) {
-      return other.region != own.region && other.prefix.overlaps(next);
-    });
-    if (foreign) break;
-    widest = next;
+// Ranges in order of address, with the ends of runs of one owner, so that the widest prefix around
+// each is found without looking at the others.
+class Neighbours {
+ public:
+  Neighbours(const Plan& plan, std::vector<Owned> all) : plan_(plan), all_(std::move(all)) {
+    std::ranges::sort(all_, {}, &Owned::prefix);
+    run_ends_.resize(all_.size());
+    for (std::size_t i = all_.size(); i > 0; --i) {
+      bool same = i < all_.size() && all_[i].region == all_[i - 1].region &&
+                  !all_[i].region.empty() && same_family(i, i - 1);
+      run_ends_[i - 1] = same ? run_ends_[i] : i;
+    }
   }
-  return widest;
-}
 
-Prefix cover_of(const Prefix& a, const Prefix& b) {
-  Prefix cover = a;
-  while (!cover.contains(b)) cover = Prefix(cover.base(), cover.length() - 1);
-  return cover;
-}
+  const std::vector<Owned>& all() const { return all_; }
+
+  // The widest prefix around a range, inside its root, that touches nothing of another owner.
+  Prefix widest_around(const Owned& own) const {
+    int shortest = own.prefix.length();
+    for (const Prefix& root : plan_.roots)
+      if (root.contains(own.prefix)) shortest = root.length();
+    Prefix widest = own.prefix;
+    while (widest.length() > shortest) {
+      Prefix next(widest.base(), widest.length() - 1);
+      if (foreign_inside(next, own.region)) break;
+      widest = next;
+    }
+    return widest;
+  }
+
+ private:
+  bool same_family(std::size_t a, std::size_t b) const {
+    return all_[a].prefix.family() == all_[b].prefix.family();
+  }
+  bool foreign_inside(const Prefix& cover, const std::string& region) const {
+    auto begin = std::ranges::lower_bound(all_, cover.base(), {},
+                                          [](const Owned& each) { return each.prefix.base(); });
+    if (begin == all_.end() || cover.last() < begin->prefix.base()) return false;
+    if (begin->region != region) return true;
+    std::size_t end = run_ends_[static_cast<std::size_t>(begin - all_.begin())];
+    return end < all_.size() && !(cover.last() < all_[end].prefix.base());
+  }
+
+  const Plan& plan_;
+  std::vector<Owned> all_;
+  std::vector<std::size_t> run_ends_;  // of each: the first that is not of its run
+};
 
 }  // namespace
 
@@ -118,12 +139,12 @@ std::string route_command(const RouteEntry& route) {
 // Two ranges can share a summary exactly when the prefix that covers both touches nothing foreign;
 // the widest such prefixes are disjoint, so their number is the least there is.
 std::vector<RegionSummary> region_summaries(const Plan& plan) {
-  std::vector<Owned> all = owned_ranges(plan);
+  const Neighbours neighbours(plan, owned_ranges(plan));
   std::map<std::pair<std::string, Family>, std::map<Prefix, Prefix>> found;
-  for (const Owned& own : all) {
+  for (const Owned& own : neighbours.all()) {
     if (!own.routed) continue;
     auto& summaries = found[{own.region, own.prefix.family()}];
-    Prefix widest = widest_around(plan, all, own);
+    Prefix widest = neighbours.widest_around(own);
     auto [entry, added] = summaries.emplace(widest, own.prefix);
     if (!added) entry->second = cover_of(entry->second, own.prefix);
   }

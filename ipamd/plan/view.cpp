@@ -58,6 +58,8 @@ PlanTable plan_table(const Plan& plan, const Fleet* fleet) {
                                         region.prefixes.size(), to_string(region.family),
                                         region.prefixes.size() == 1 ? "" : "s", prefixes));
   }
+  for (const Certificate& certificate : plan.certificate)
+    table.summary.push_back(text_of(certificate));
   auto verdict = fleet == nullptr ? check_disjoint(plan) : check_plan(plan, *fleet);
   std::size_t ranges = blocks_of(plan).size();
   table.summary.push_back(

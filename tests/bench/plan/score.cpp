@@ -9,10 +9,6 @@
 namespace tombolo::bench {
 namespace {
 
-bool is_routed(BlockUse use) {
-  return use == BlockUse::kUnderlay || use == BlockUse::kPod;
-}
-
 using Labels = std::uint64_t;  // bit 0: nowhere; bit n: region n
 
 struct Labelled {
