@@ -117,14 +117,14 @@ void check_size(const FleetCluster& cluster, const PlannedCluster& planned,
       violations.add("{}, underlay {}: {} allows /{} to /{}", cluster.name, range.prefix,
                      rules.name, rules.underlay_shortest, rules.underlay_longest);
   } else if (range.use == BlockUse::kService) {
-    if (size < grown(cluster.services) + kServiceOwn)
+    if (size < grown(cluster.services) + kubernetes_rules().service_own)
       violations.add("{}, service {}: too small for {} services", cluster.name, range.prefix,
                      grown(cluster.services));
-    if (range.prefix.host_bits() > kMostServiceHostBits)
+    if (range.prefix.host_bits() > kubernetes_rules().service_host_bits)
       violations.add("{}, service {}: larger than Kubernetes allows", cluster.name, range.prefix);
   } else {
     int node_bits = range.node_prefix_length - range.prefix.length();
-    if (node_bits < 0 || node_bits > kMostNodeBlockBits ||
+    if (node_bits < 0 || node_bits > kubernetes_rules().node_block_bits ||
         range.node_prefix_length > bits_of(range.prefix.family())) {
       violations.add("{}, pod {}: a /{} per node is not possible", cluster.name, range.prefix,
                      range.node_prefix_length);
@@ -134,7 +134,7 @@ void check_size(const FleetCluster& cluster, const PlannedCluster& planned,
       violations.add("{}, pod {}: too small for {} nodes with a /{} each", cluster.name,
                      range.prefix, grown(cluster.nodes), range.node_prefix_length);
     if (Prefix(range.prefix.base(), range.node_prefix_length).size() <
-        cluster.pods_per_node + kNodeBlockOwn)
+        cluster.pods_per_node + kubernetes_rules().node_block_own)
       violations.add("{}, pod {}: a node's /{} is too small for {} pods", cluster.name,
                      range.prefix, range.node_prefix_length, cluster.pods_per_node);
   }
@@ -206,7 +206,7 @@ Result<void> check_plan(const Plan& plan, const Fleet& fleet) {
                    fleet.families.size());
   for (const PlannedRange& range : plan.clusterset) {
     check_place(fleet, never, fleet.clusterset_given, "clusterset", "", range, violations);
-    if (range.prefix.size() < uint128{fleet.clusterset_services} + kServiceOwn)
+    if (range.prefix.size() < uint128{fleet.clusterset_services} + kubernetes_rules().service_own)
       violations.add("clusterset {}: too small for {} services", range.prefix,
                      fleet.clusterset_services);
   }

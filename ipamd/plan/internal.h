@@ -14,37 +14,44 @@ namespace tombolo {
 
 // ---- rules (rules.cpp) -----------------------------------------------------------------------
 
+// The files under providers/ say where each number comes from.
 struct CloudRules {
-  std::string_view name;
-  int underlay_shortest;            // IPv4 prefix length of the largest network or subnet it allows
-  int underlay_longest;             // and of the smallest
-  std::uint32_t reserved_first;     // addresses at the start that no node may have; >= 2: network,
-                                    // gateway
-  std::uint32_t reserved_last;      // and at the end (IPv4 broadcast included)
-  std::uint32_t node_block_factor;  // a node's pod block holds pods_per_node times this
+  std::string name;
+  int underlay_shortest = 0;  // IPv4 prefix length of the largest network or subnet it allows
+  int underlay_longest = 0;   // and of the smallest
+  // Addresses at the start that no node may have (>= 2: network, gateway), and at the end (IPv4
+  // broadcast included).
+  std::uint32_t reserved_first = 0;
+  std::uint32_t reserved_last = 0;
+  std::uint32_t node_block_factor = 1;  // a node's pod block holds pods_per_node times this
 };
 const CloudRules& rules_of(Cloud cloud);
+
+struct KubernetesRules {
+  int service_host_bits = 0;         // at most, in a service range
+  int node_block_bits = 0;           // at most, between a pod range and a node's block
+  int node_prefix_length_v6 = 0;     // of a node's block
+  int service_host_bits_v6 = 0;      // of a service range
+  std::uint32_t node_block_own = 0;  // addresses of a node's block that are no pod's
+  std::uint32_t service_own = 0;     // of a service range that are no service's
+};
+const KubernetesRules& kubernetes_rules();
 
 // A range that no cluster may use, and why. Regions decide rather than clusters: the first cluster
 // that joins in a cloud must not move others.
 struct ForbiddenRange {
-  std::string_view cidr;
-  std::string_view reason;
+  Prefix prefix;
+  std::string why;
   std::optional<Cloud> only_with;   // applies when a region of the fleet is in this cloud
-  std::optional<Cloud> not_if_all;  // does not apply when all regions are in this cloud
+  std::optional<Cloud> unless_all;  // does not apply when all regions are in this cloud
 };
+const std::vector<ForbiddenRange>& all_forbidden();
 struct Forbidden {
   Prefix prefix;
   std::string_view reason;
 };
 std::vector<Forbidden> forbidden_ranges(const Fleet& fleet);
 
-inline constexpr int kMostServiceHostBits = 20;    // kube-apiserver --service-cluster-ip-range
-inline constexpr int kMostNodeBlockBits = 16;      // nodeipam CidrSet: node mask - cluster mask
-inline constexpr int kNodePrefixLengthV6 = 64;     // kube-controller-manager's default
-inline constexpr int kServiceHostBitsV6 = 16;      // /112, what kubeadm and its guides use
-inline constexpr std::uint32_t kNodeBlockOwn = 3;  // network, the node's gateway, broadcast
-inline constexpr std::uint32_t kServiceOwn = 4;    // network, broadcast, "kubernetes", "kube-dns"
 inline constexpr std::uint32_t kMostNodes = 65'536;
 
 struct RangeSize {
@@ -59,6 +66,9 @@ int bits_for(std::uint64_t count);  // the smallest b with 2^b >= count
 constexpr bool is_routed(BlockUse use) {
   return use == BlockUse::kUnderlay || use == BlockUse::kPod;
 }
+
+// Which rule forced what (reasons.cpp), one line each: "rule: aws has no subnet …: east".
+std::vector<std::string> rule_lines(const Plan& plan, const Fleet& fleet);
 
 const FleetRegion* find_region(const Fleet& fleet, std::string_view name);
 bool has_family(const std::vector<Family>& families, Family family);

@@ -80,25 +80,31 @@ void FamilyPlanner::join_zones(Batch& batch) {
   });
 }
 
-// The smallest hole in which the range can double, else one that is nobody's room to double, else
+// How often a new range can be given room to double: less as the address space fills up.
+int FamilyPlanner::doublings(const Batch& batch) const {
+  double space = 0;
+  for (std::size_t index : batch.pools)
+    space += static_cast<double>(pools_[index].root->prefix.size());
+  double free = static_cast<double>(supply_of(batch, &Pool::free).total()) / space;
+  return free > 0.6 ? 3 : free > 0.45 ? 2 : free > 0.3 ? 1 : 0;
+}
+
+// The smallest hole in which the range can grow, else one that is nobody's room to double, else
 // any (`last_resort`).
 std::optional<Prefix> FamilyPlanner::take_in_zones(const Batch& batch, const Request& request,
                                                    bool last_resort) {
-  struct Choice {
-    FreeSpace Pool::* space;
-    int length;
-  };
   const int length = request.size.length;
-  for (const Choice& choice : {Choice{&Pool::open, length - 1}, Choice{&Pool::open, length},
-                               Choice{&Pool::free, length}}) {
-    if (choice.space == &Pool::free && !last_resort) break;
+  auto hole_in = [&](FreeSpace Pool::* space, int wanted) -> std::optional<Prefix> {
     for (const Zone& zone : zones_[slot(region_of(request.cluster))]) {
       if (std::ranges::find(batch.pools, zone.pool) == batch.pools.end()) continue;
-      auto hole = (pools_[zone.pool].*choice.space).best_fit_inside(choice.length, zone.wide);
+      auto hole = (pools_[zone.pool].*space).best_fit_inside(wanted, zone.wide);
       if (hole) return Prefix(hole->base(), length);
     }
-  }
-  return std::nullopt;
+    return std::nullopt;
+  };
+  for (int room = doublings(batch); room >= 0; --room)
+    if (auto hole = hole_in(&Pool::open, length - room)) return hole;
+  return last_resort ? hole_in(&Pool::free, length) : std::nullopt;
 }
 
 Sizes FamilyPlanner::supply_of(const Batch& batch, FreeSpace Pool::* space) const {
@@ -184,6 +190,7 @@ std::optional<Prefix> FamilyPlanner::smallest_hole(const Batch& batch, FreeSpace
 // Zones and what lies outside of them, the largest first; then the ranges in each region's zones.
 void FamilyPlanner::lay_out(const Batch& batch, const Layout& layout, FreeSpace Pool::* space) {
   const int bits = bits_of(family_);
+  const int doublings_left = doublings(batch);
   struct Rooms {
     FreeSpace free;
     FreeSpace open;
@@ -228,8 +235,9 @@ void FamilyPlanner::lay_out(const Batch& batch, const Layout& layout, FreeSpace 
       for (std::size_t index : batch.pools)
         if (pools_[index].root->prefix.contains(zone)) (pools_[index].*space).add(zone);
     for (const Request& request : inside[region]) {
-      auto hole = open.best_fit(request.size.length - 1);
-      if (!hole) hole = open.best_fit(request.size.length);
+      std::optional<Prefix> hole;
+      for (int room = doublings_left; room >= 0 && !hole; --room)
+        hole = open.best_fit(request.size.length - room);
       if (!hole) hole = free.best_fit(request.size.length);
       ENSURE(hole.has_value(), "no room in a zone that fits: {}", request_text(request));
       Prefix prefix(hole->base(), request.size.length);

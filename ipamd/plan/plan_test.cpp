@@ -186,7 +186,7 @@ TEST_CASE("what does not fit or contradicts a rule is refused with its reason") 
        "f.yaml:9: cluster a: the given underlay range 11.0.0.0/12: aws allows /16 to /28"},
       {"entry elsewhere", small_fleet("10.0.0.0/8", a + ", entry: [192.168.0.2]}\n"),
        Code::kFailedPrecondition,
-       "f.yaml:9: cluster a: entry 192.168.0.2 is no node's address in the underlay 10.0.3.0/29"},
+       "f.yaml:9: cluster a: entry 192.168.0.2 is no node's address in the underlay 10.0.5.0/29"},
   }));
   CAPTURE(name);
   auto plan = make_plan(fleet_of(text), nullptr);
@@ -248,31 +248,31 @@ std::string two_clusters(int nodes_of_a) {
 TEST_CASE("a cluster grows in place where the space around it is free, else it moves") {
   Fleet two = fleet_of(two_clusters(2));
   Plan plan = plan_of(two);
-  REQUIRE(range_text(plan, "a", BlockUse::kPod) == "10.0.16.0/24 25 assigned");
-  REQUIRE(range_text(plan, "b", BlockUse::kPod) == "10.0.18.0/24 25 assigned");
+  REQUIRE(range_text(plan, "a", BlockUse::kPod) == "10.0.8.0/24 25 assigned");
+  REQUIRE(range_text(plan, "b", BlockUse::kPod) == "10.0.40.0/24 25 assigned");
 
-  // There is room to double; beyond that b is in the way.
+  // There is room to double; for four times as much its own underlay is in the way.
   Plan doubled = plan_of(fleet_of(two_clusters(4)), &plan);
-  REQUIRE(range_text(doubled, "a", BlockUse::kPod) == "10.0.16.0/23 25 grown");
-  REQUIRE(range_text(doubled, "a", BlockUse::kUnderlay) == "10.0.20.0/29 0 kept");
-  Plan beyond_b = plan_of(fleet_of(two_clusters(8)), &doubled);
-  REQUIRE(range_text(beyond_b, "a", BlockUse::kPod).ends_with("/22 25 assigned"));
-  REQUIRE(range_text(beyond_b, "a", BlockUse::kUnderlay) == "10.0.20.0/28 0 grown");
-  REQUIRE(range_text(beyond_b, "b", BlockUse::kPod) == "10.0.18.0/24 25 kept");
+  REQUIRE(range_text(doubled, "a", BlockUse::kPod) == "10.0.8.0/23 25 grown");
+  REQUIRE(range_text(doubled, "a", BlockUse::kUnderlay) == "10.0.10.0/29 0 kept");
+  Plan beyond = plan_of(fleet_of(two_clusters(8)), &doubled);
+  REQUIRE(range_text(beyond, "a", BlockUse::kPod).ends_with("/22 25 assigned"));
+  REQUIRE(range_text(beyond, "a", BlockUse::kUnderlay) == "10.0.10.0/28 0 grown");
+  REQUIRE(range_text(beyond, "b", BlockUse::kPod) == "10.0.40.0/24 25 kept");
 
-  Fleet alone = fleet_of(two_clusters(8));
+  Fleet alone = fleet_of(two_clusters(4));
   alone.clusters.pop_back();
   Plan grown = plan_of(alone, &plan);
-  REQUIRE(range_text(grown, "a", BlockUse::kPod) == "10.0.16.0/22 25 grown");
+  REQUIRE(range_text(grown, "a", BlockUse::kPod) == "10.0.8.0/23 25 grown");
   REQUIRE(diff_plans(plan, grown)[0] == "- cluster b (id 2, region r)");
   // More pods than a node's block holds need new blocks: Kubernetes never resizes one.
   alone.clusters[0].pods_per_node = 200;
-  REQUIRE(range_text(plan_of(alone, &grown), "a", BlockUse::kPod).ends_with("/21 24 assigned"));
+  REQUIRE(range_text(plan_of(alone, &grown), "a", BlockUse::kPod).ends_with("/22 24 assigned"));
   // Fewer of everything: nothing moves.
   alone.clusters[0].pods_per_node = 20;
   alone.clusters[0].nodes = 1;
   alone.clusters[0].services = 1;
-  REQUIRE(range_text(plan_of(alone, &grown), "a", BlockUse::kPod) == "10.0.16.0/22 25 kept");
+  REQUIRE(range_text(plan_of(alone, &grown), "a", BlockUse::kPod) == "10.0.8.0/23 25 kept");
 }
 
 TEST_CASE("what has to move leaves its old addresses to nobody in the same plan") {

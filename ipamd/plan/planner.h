@@ -109,6 +109,7 @@ class FamilyPlanner {
   std::vector<Request> place_singly(const Batch& batch, std::size_t tier);
   Sizes supply_of(const Batch& batch, FreeSpace Pool::* space) const;
   int fair_share(const Batch& batch) const;
+  int doublings(const Batch& batch) const;
   void lay_out(const Batch& batch, const Layout& layout, FreeSpace Pool::* space);
   std::optional<Prefix> smallest_hole(const Batch& batch, FreeSpace Pool::* space,
                                       int length) const;

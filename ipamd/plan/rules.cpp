@@ -1,8 +1,5 @@
-// Rules of clouds and of Kubernetes as data, and the sizes that follow from them. Sources: the
-// clouds' own documentation of virtual networks and managed Kubernetes (AWS VPC CIDR blocks and
-// subnet sizing; Azure virtual network FAQ and AKS networking prerequisites; GCP VPC subnets and
-// GKE flexible pod CIDR), Kubernetes pkg/controller/nodeipam/ipam/cidrset and the kube-apiserver's
-// flag checks, IANA's special-purpose registries.
+// Sizes that follow from the rules of clouds and of Kubernetes (providers.cpp), and whether ranges
+// that exist keep to them.
 #include <bit>
 
 #include "ipamd/plan/internal.h"
@@ -10,39 +7,13 @@
 namespace tombolo {
 namespace {
 
-constexpr std::array<CloudRules, 4> kClouds{{
-    {"aws", 16, 28, 4, 1, 1},
-    {"azure", 8, 29, 4, 1, 1},
-    // GKE gives a node a block of at least twice its pods.
-    {"gcp", 8, 29, 2, 2, 2},
-    {"on-prem", 1, 30, 2, 1, 1},
-}};
-
-constexpr std::array<ForbiddenRange, 15> kForbidden{{
-    {"0.0.0.0/8", "this network (RFC 791)", {}, {}},
-    {"127.0.0.0/8", "loopback", {}, {}},
-    {"169.254.0.0/16", "link-local", {}, {}},
-    {"172.17.0.0/16", "Docker's default bridge, and used by AWS services", {}, {}},
-    {"192.0.2.0/24", "AKS uses it inside its clusters", Cloud::kAzure, {}},
-    {"172.30.0.0/16", "AKS uses it inside its clusters", Cloud::kAzure, {}},
-    {"172.31.0.0/16", "AKS uses it inside its clusters", Cloud::kAzure, {}},
-    {"224.0.0.0/4", "multicast", {}, {}},
-    {"240.0.0.0/4", "class E; only GCP routes it", {}, Cloud::kGcp},
-    {"255.255.255.255/32", "broadcast", {}, {}},
-    {"::/8", "loopback, unspecified and IPv4-mapped addresses", {}, {}},
-    {"64:ff9b::/96", "NAT64 (RFC 6052)", {}, {}},
-    {"fd00:ec2::/32", "AWS instance services", Cloud::kAws, {}},
-    {"fe80::/10", "link-local", {}, {}},
-    {"ff00::/8", "multicast", {}, {}},
-}};
-
 std::unexpected<Error> refuse(const FleetCluster& cluster, std::string_view what) {
   return fail(Code::kFailedPrecondition, "{}: cluster {}: {}", cluster.place, cluster.name, what);
 }
 
 int node_host_bits(const FleetCluster& cluster, const CloudRules& rules) {
   std::uint32_t pods = cluster.pods_per_node * rules.node_block_factor;
-  return bits_for(std::max(pods, cluster.pods_per_node + kNodeBlockOwn));
+  return bits_for(std::max(pods, cluster.pods_per_node + kubernetes_rules().node_block_own));
 }
 
 Result<RangeSize> underlay_size(const FleetCluster& cluster, const CloudRules& rules,
@@ -61,13 +32,14 @@ Result<RangeSize> pod_size(const FleetCluster& cluster, const CloudRules& rules,
                            int node_prefix_length) {
   std::uint32_t nodes = planned_count(cluster.nodes, cluster.growth_percent);
   int node_bits = bits_for(nodes);
-  if (node_bits > kMostNodeBlockBits)
+  if (node_bits > kubernetes_rules().node_block_bits)
     return refuse(cluster,
                   fmt::format("{} nodes: Kubernetes allows at most {} node blocks in a pod range",
-                              nodes, 1U << kMostNodeBlockBits));
+                              nodes, 1U << kubernetes_rules().node_block_bits));
   int node_length = node_prefix_length;
   if (node_length == 0)
-    node_length = family == Family::kV6 ? kNodePrefixLengthV6 : 32 - node_host_bits(cluster, rules);
+    node_length = family == Family::kV6 ? kubernetes_rules().node_prefix_length_v6
+                                        : 32 - node_host_bits(cluster, rules);
   if (node_length - node_bits < 1)
     return refuse(cluster, fmt::format("{} nodes with {} pods each do not fit into {}", nodes,
                                        cluster.pods_per_node, to_string(family)));
@@ -76,37 +48,27 @@ Result<RangeSize> pod_size(const FleetCluster& cluster, const CloudRules& rules,
 
 Result<RangeSize> service_size(const FleetCluster& cluster, Family family) {
   std::uint32_t services = planned_count(cluster.services, cluster.growth_percent);
-  int bits = bits_for(std::uint64_t{services} + kServiceOwn);
-  if (family == Family::kV6) bits = std::max(bits, kServiceHostBitsV6);
-  if (bits > kMostServiceHostBits)
+  int bits = bits_for(std::uint64_t{services} + kubernetes_rules().service_own);
+  if (family == Family::kV6) bits = std::max(bits, kubernetes_rules().service_host_bits_v6);
+  if (bits > kubernetes_rules().service_host_bits)
     return refuse(cluster, fmt::format("{} services need {} host bits; Kubernetes allows {} in a "
                                        "service range",
-                                       services, bits, kMostServiceHostBits));
+                                       services, bits, kubernetes_rules().service_host_bits));
   return RangeSize{bits_of(family) - bits, 0};
 }
 
 }  // namespace
 
-std::string_view to_string(Cloud cloud) {
-  return rules_of(cloud).name;
-}
-
-const CloudRules& rules_of(Cloud cloud) {
-  return kClouds.at(static_cast<std::size_t>(cloud));
-}
-
 std::vector<Forbidden> forbidden_ranges(const Fleet& fleet) {
   std::vector<Forbidden> result;
-  for (const ForbiddenRange& range : kForbidden) {
+  for (const ForbiddenRange& range : all_forbidden()) {
     bool any = false;
     bool all = !fleet.regions.empty();
     for (const FleetRegion& region : fleet.regions) {
       any = any || !range.only_with || region.cloud == *range.only_with;
-      all = all && range.not_if_all && region.cloud == *range.not_if_all;
+      all = all && range.unless_all && region.cloud == *range.unless_all;
     }
-    auto prefix = Prefix::parse(range.cidr);
-    ENSURE(prefix.has_value(), "{}", range.cidr);
-    if (any && !all) result.push_back({*prefix, range.reason});
+    if (any && !all) result.push_back({range.prefix, range.why});
   }
   return result;
 }
@@ -151,8 +113,8 @@ Result<RangeSize> size_of(const Fleet& fleet, const FleetCluster& cluster, Block
 }
 
 RangeSize clusterset_size(std::uint32_t services, Family family) {
-  int bits = bits_for(std::uint64_t{services} + kServiceOwn);
-  if (family == Family::kV6) bits = std::max(bits, kServiceHostBitsV6);
+  int bits = bits_for(std::uint64_t{services} + kubernetes_rules().service_own);
+  if (family == Family::kV6) bits = std::max(bits, kubernetes_rules().service_host_bits_v6);
   return {bits_of(family) - bits, 0};
 }
 
@@ -181,30 +143,32 @@ Result<void> check_given(const Fleet& fleet, const FleetCluster& cluster, const 
     return {};
   }
   if (given.use == BlockUse::kService) {
-    int bits = bits_for(std::uint64_t{cluster.services} + kServiceOwn);
+    int bits = bits_for(std::uint64_t{cluster.services} + kubernetes_rules().service_own);
     if (given.prefix.host_bits() < bits)
       return too_small(
           fmt::format("{} services need a /{}", cluster.services, bits_of(family) - bits));
-    if (given.prefix.host_bits() > kMostServiceHostBits)
+    if (given.prefix.host_bits() > kubernetes_rules().service_host_bits)
       return fail(Code::kFailedPrecondition,
                   "{}: cluster {}: the given service range {}: Kubernetes allows {} host bits, "
                   "/{} or longer",
-                  given.place, cluster.name, given.prefix, kMostServiceHostBits,
-                  bits_of(family) - kMostServiceHostBits);
+                  given.place, cluster.name, given.prefix, kubernetes_rules().service_host_bits,
+                  bits_of(family) - kubernetes_rules().service_host_bits);
     return {};
   }
   int block_bits = bits_of(family) - node_length;
-  if (block_bits < bits_for(std::uint64_t{cluster.pods_per_node} + kNodeBlockOwn))
+  if (block_bits <
+      bits_for(std::uint64_t{cluster.pods_per_node} + kubernetes_rules().node_block_own))
     return too_small(fmt::format("{} pods per node do not fit into a node's /{}",
                                  cluster.pods_per_node, node_length));
   if (given.prefix.length() > size.length)
     return too_small(fmt::format("{} nodes with a /{} each need a /{}", cluster.nodes, node_length,
                                  size.length));
-  if (node_length - given.prefix.length() > kMostNodeBlockBits)
+  if (node_length - given.prefix.length() > kubernetes_rules().node_block_bits)
     return fail(Code::kFailedPrecondition,
                 "{}: cluster {}: the given pod range {} with a /{} per node: Kubernetes allows "
                 "at most {} bits between them",
-                given.place, cluster.name, given.prefix, node_length, kMostNodeBlockBits);
+                given.place, cluster.name, given.prefix, node_length,
+                kubernetes_rules().node_block_bits);
   return {};
 }
 

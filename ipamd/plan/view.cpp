@@ -60,6 +60,8 @@ PlanTable plan_table(const Plan& plan, const Fleet* fleet) {
   }
   for (const Certificate& certificate : plan.certificate)
     table.summary.push_back(text_of(certificate));
+  if (fleet != nullptr)
+    for (std::string& line : rule_lines(plan, *fleet)) table.summary.push_back(std::move(line));
   auto verdict = fleet == nullptr ? check_disjoint(plan) : check_plan(plan, *fleet);
   std::size_t ranges = blocks_of(plan).size();
   table.summary.push_back(
