@@ -1,0 +1,30 @@
+// What the files of this folder share. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ipamd/pools/pools.h"
+
+namespace tombolo::pools {
+
+// What a level of the precedence names, before names are looked up.
+struct NamedPools {
+  std::string source;  // "annotation KEY of pod NS/NAME"
+  std::vector<std::string> ipv4;
+  std::vector<std::string> ipv6;
+  bool clean_gateway = false;
+};
+
+// From the pod's and the namespace's annotations and the CNI configuration, in this order; nullopt
+// when none of them names a pool for the interface. kInvalidArgument names the annotation.
+Result<std::optional<NamedPools>> named_pools(const PoolRequest& request);
+
+// Why the pool is not for this request; empty: it is.
+std::string why_not(const IpPool& pool, const PoolRequest& request);
+// Among the pools that fit, those that say more about whom they are for come first: lower is
+// earlier.
+int rank(const IpPool& pool);
+
+}  // namespace tombolo::pools

@@ -1,0 +1,145 @@
+// Pools of addresses as objects that operators write, and which of them a pod's interface gets its
+// addresses from. Pure, any thread.
+//
+//   IPPool, IPReservation documents -> PoolCatalog        (parse_pools)
+//   pod, namespace, node, interface -> PoolSelection      (select_pools)
+//   PoolSelection of each interface -> wishes of one transaction of the allocator
+//
+// The fields of an IPPool have the names of Spiderpool's SpiderIPPool (v2beta1), which is read too,
+// and Spiderpool's annotations are understood, so that its users can move. Precedence is in
+// docs/ipam.md.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/error.h"
+#include "core/ip.h"
+#include "core/json.h"
+#include "core/policy.h"
+#include "core/tables.h"
+#include "core/yaml.h"
+#include "ipamd/allocator/allocator.h"
+
+namespace tombolo {
+
+enum class PoolKind {
+  kOverlay,   // cut into blocks, one or more per node
+  kUnderlay,  // any address on any node
+};
+std::string_view to_string(PoolKind kind);  // "overlay", "underlay"
+
+struct PoolRoute {
+  Prefix destination;
+  Ip gateway;
+  bool operator==(const PoolRoute&) const = default;
+};
+
+// Whom a pool is for: everything that is said must hold. Names may have wildcards (* ? [a-c]).
+struct PoolAffinity {
+  LabelSelector pods;
+  LabelSelector namespaces;
+  LabelSelector nodes;
+  std::vector<std::string> namespace_names;
+  std::vector<std::string> node_names;
+  std::vector<std::string> networks;    // "NAME" or "NAMESPACE/NAME" of the network attachment
+  std::vector<std::string> owners;      // "KIND/NAME", of the pod's controller
+  std::vector<std::string> interfaces;  // names in the pod
+};
+
+struct IpPool {
+  std::string name;
+  std::string place;  // "FILE:LINE", for errors
+  PoolKind kind = PoolKind::kUnderlay;
+  Family family = Family::kV4;
+  Prefix subnet;
+  std::vector<IpRange> ranges;  // inside of the subnet; empty: all of it
+  std::vector<IpRange> excluded;
+  std::optional<Ip> gateway;
+  std::vector<PoolRoute> routes;
+  int vlan = 0;          // 0: none
+  int block_length = 0;  // of a node's block, overlay only
+  bool is_default = false;
+  bool disabled = false;
+  Rest rest;
+  PoolAffinity affinity;
+};
+
+// Addresses that no pool gives out.
+struct IpReservation {
+  std::string name;
+  std::string place;
+  std::vector<IpRange> ranges;
+};
+
+// "10.0.0.5", "10.0.0.5-10.0.0.9", "10.0.0.0/28". kInvalidArgument.
+Result<IpRange> parse_ip_range(std::string_view text);
+// What is in `from` and in none of `without`, ascending and merged.
+std::vector<IpRange> subtract(std::vector<IpRange> from, std::vector<IpRange> without);
+
+Result<IpPool> parse_ip_pool(const Cursor& document);
+Result<IpReservation> parse_ip_reservation(const Cursor& document);
+
+class PoolCatalog {
+ public:
+  // kInvalidArgument: two of one name, or two pools that would give out one address; the error
+  // names both.
+  static Result<PoolCatalog> make(std::vector<IpPool> pools,
+                                  std::vector<IpReservation> reservations);
+  const IpPool* find(std::string_view name) const;
+  const std::vector<IpPool>& pools() const { return pools_; }  // by name
+  const std::vector<IpReservation>& reservations() const { return reservations_; }
+  // What may be given out: the ranges without excluded and reserved addresses, the gateway, and the
+  // network and broadcast address of the subnet.
+  std::vector<IpRange> usable(const IpPool& pool) const;
+
+ private:
+  std::vector<IpPool> pools_;
+  std::vector<IpReservation> reservations_;
+};
+
+// IPPool and IPReservation (tombolo.io/v1alpha1), SpiderIPPool and SpiderReservedIP
+// (spiderpool.spidernet.io/v2beta1); other kinds are refused.
+Result<PoolCatalog> parse_pools(const std::vector<YamlDocument>& documents);
+
+// One interface that wants addresses, and what is known about its pod.
+struct PoolRequest {
+  std::string interface_name = "eth0";
+  std::string network;  // of the CNI configuration
+  std::string name_space;
+  std::string pod_name;
+  std::string owner;  // "KIND/NAME" of its controller; empty: none
+  StringMap pod_labels;
+  StringMap pod_annotations;
+  StringMap namespace_labels;
+  StringMap namespace_annotations;
+  std::string node;
+  StringMap node_labels;
+  std::vector<std::string> configured_ipv4;  // the CNI configuration's default_ipv4_ippool
+  std::vector<std::string> configured_ipv6;
+  // That must all be there. Empty: those that the deciding level names.
+  std::vector<Family> families;
+};
+
+struct PoolSelection {
+  std::string source;             // what decided, as it stands in errors
+  std::vector<std::string> ipv4;  // pools in the order in which they are asked; empty: no address
+  std::vector<std::string> ipv6;
+  bool node_blocks = false;    // nobody names a pool: the node's own blocks (kNodePool)
+  bool clean_gateway = false;  // no default route by this interface
+  // For the allocator; none with node_blocks, where Allocator::wishes(kNodePool, …) knows them.
+  std::vector<AddressWish> wishes() const;
+};
+
+// The first level that names a pool decides, for all families. kNotFound: a named pool does not
+// exist, or a wildcard has no match; kInvalidArgument: an annotation cannot be read;
+// kFailedPrecondition: no pool of a wanted family is left, with the reason for each. Errors name
+// the annotation and the pool.
+Result<PoolSelection> select_pools(const PoolCatalog& catalog, const PoolRequest& request);
+
+// Shell-like: * ? [abc] [a-c] [!a]. No escape; an unclosed [ stands for itself.
+bool matches_wildcard(std::string_view pattern, std::string_view text);
+
+}  // namespace tombolo

@@ -1,0 +1,58 @@
+// Pool documents, annotations, ranges and wildcards come from outside: whatever they hold, reading
+// ends with a value or an error, and no address is in two pools or in a pool and a reservation.
+#include <cstddef>
+#include <cstdint>
+
+#include "ipamd/pools/pools.h"
+
+namespace tombolo {
+namespace {
+
+void try_pools(std::string_view text) {
+  YamlLimits limits;
+  limits.bytes = 64U << 10U;
+  auto documents = parse_yaml(text, "fuzz", limits);
+  if (!documents) return;
+  auto catalog = parse_pools(*documents);
+  if (!catalog) return;
+  for (const IpPool& pool : catalog->pools()) {
+    auto usable = catalog->usable(pool);
+    for (const IpRange& range : usable) {
+      ENSURE(pool.subnet.contains(range.first) && pool.subnet.contains(range.last));
+      for (const IpReservation& reservation : catalog->reservations())
+        for (const IpRange& reserved : reservation.ranges)
+          ENSURE(!reserved.contains(range.first) && !range.contains(reserved.first));
+    }
+    AddressPool addresses;
+    ENSURE(addresses.set_ranges(usable).has_value());
+  }
+  (void)select_pools(*catalog, PoolRequest{});
+}
+
+// The text as each annotation that is read.
+void try_annotations(const std::string& text) {
+  auto catalog = PoolCatalog::make({}, {});
+  ENSURE(catalog);
+  for (const char* key : {"ipam.spidernet.io/ippools", "ipam.spidernet.io/ippool"}) {
+    PoolRequest request;
+    request.pod_annotations[key] = text;
+    (void)select_pools(*catalog, request);
+  }
+  PoolRequest request;
+  request.namespace_annotations["ipam.spidernet.io/default-ipv4-ippool"] = text;
+  (void)select_pools(*catalog, request);
+}
+
+}  // namespace
+}  // namespace tombolo
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  std::string text(reinterpret_cast<const char*>(data), size);
+  tombolo::try_pools(text);
+  tombolo::try_annotations(text);
+  if (auto range = tombolo::parse_ip_range(text)) ENSURE(range->first <= range->last);
+  std::size_t half = text.find('\n');
+  if (half != std::string::npos && size < 4096)
+    (void)tombolo::matches_wildcard(text.substr(0, half), text.substr(half + 1));
+  return 0;
+}
