@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <filesystem>
 
 namespace tombolo {
 namespace {
@@ -63,6 +64,20 @@ spec: {ips: [172.18.41.41, fd00::/64]}
                                {ip("172.18.41.42"), ip("172.18.41.43")},
                                {ip("172.18.41.47"), ip("172.18.41.49")},
                                {ip("172.18.41.60"), ip("172.18.41.60")}});
+}
+
+TEST_CASE("the example of docs/ipam.md") {
+  auto root = std::filesystem::path(TOMBOLO_TEST_DATA).parent_path().parent_path();
+  auto page = read_file(root / "docs/ipam.md");
+  REQUIRE(page);
+  std::size_t begin = page->find("```yaml\n") + 8;
+  REQUIRE(begin > 8);
+  auto catalog = read(page->substr(begin, page->find("```", begin) - begin));
+  REQUIRE(catalog);
+  auto usable = catalog->usable(*catalog->find("racks"));
+  REQUIRE(usable == std::vector<IpRange>{{ip("172.18.41.40"), ip("172.18.41.65")},
+                                         {ip("172.18.41.67"), ip("172.18.41.79")},
+                                         {ip("172.18.41.86"), ip("172.18.41.90")}});
 }
 
 TEST_CASE("without ranges a pool has its subnet, but for its edges") {
