@@ -7,6 +7,7 @@
 #include "app/daemon/node_probes.h"
 #include "app/daemon/node_records.h"
 #include "app/daemon/policy_inputs.h"
+#include "app/netlink/link_watch.h"
 #include "app/netlink/netlink.h"
 #include "bpf/bpf.h"
 #include "core/records/records.h"
@@ -161,6 +162,8 @@ class RealAgent final : public Agent {
   Result<void> open_ipam() {
     TRY(store, open_sqlite_lease_store(config_.state_dir() + "/leases.db"));
     lease_store_ = std::move(store);
+    TRY(adoption_store, open_sqlite_lease_store(config_.state_dir() + "/adopted.db"));
+    adoption_store_ = std::move(adoption_store);
     CniSettings settings;
     settings.node = config_.node().name();
     settings.cluster = config_.cluster().name();
@@ -176,6 +179,7 @@ class RealAgent final : public Agent {
                                         tables_.node_blocks, tables_.attachments.take_writer("cni"),
                                         policy_ ? *policy_ : hooks_, context_.tasks, context_.clock,
                                         context_.log);
+    cni_->keep_adoptions_in(*adoption_store_);
     return {};
   }
 
@@ -219,6 +223,9 @@ class RealAgent final : public Agent {
 
   asio::awaitable<Result<void>> start_ipam() {
     CO_TRY_OK(co_await cni_->start());
+    CO_TRY(watch, LinkWatch::open(context_.tasks.executor(), [this] { cni_->links_changed(); }));
+    link_watch_ = std::move(watch);
+    context_.tasks.spawn("link watch", link_watch_->run());
     route_operations_ = std::make_unique<BlockRouteOperations>(
         config_.cluster().name(), config_.node().name(), *net_, worker_);
     routes_ = std::make_unique<Reconciler<Node>>(ReconcilerOptions{"routes"}, tables_.nodes,
@@ -264,7 +271,9 @@ class RealAgent final : public Agent {
   std::unique_ptr<PolicyInputs> inputs_;
   std::unique_ptr<AgentPolicy> policy_;
   std::unique_ptr<LeaseStore> lease_store_;
+  std::unique_ptr<LeaseStore> adoption_store_;
   std::unique_ptr<CniService> cni_;
+  std::unique_ptr<LinkWatch> link_watch_;
   std::unique_ptr<BlockRouteOperations> route_operations_;
   std::unique_ptr<Reconciler<Node>> routes_;
   std::unique_ptr<bpf::LoadBalancer> load_balancer_;

@@ -137,6 +137,13 @@ asio::awaitable<void> AgentPolicy::removed(Attachment attachment) {
   if (!std::exchange(letting_go_, true)) context_.tasks.spawn("let go interfaces", let_go());
 }
 
+asio::awaitable<Result<void>> AgentPolicy::verify(Attachment attachment) {
+  CO_TRY(guarded, co_await guard_.interfaces());
+  for (const bpf::PodInForce& pod : guarded)
+    if (pod.host_interface == attachment.host_interface) co_return Result<void>{};
+  co_return fail(Code::kNotFound, "no policy is at {}", attachment.host_interface);
+}
+
 // Until none is left; what a process that ends leaves is found by the next one's start.
 asio::awaitable<void> AgentPolicy::let_go() {
   std::uint32_t attempts = 0;
@@ -179,8 +186,9 @@ asio::awaitable<void> AgentPolicy::guard_attached() {
 
 asio::awaitable<Result<void>> AgentPolicy::guard_all() {
   std::vector<Attachment> attachments;
+  // Where another plugin made the interface and did not call us for it, there is none to guard.
   for (const auto& [key, versioned] : tables_.attachments.rows())
-    attachments.push_back(versioned.row);
+    if (!versioned.row.host_interface.empty()) attachments.push_back(versioned.row);
   Result<void> outcome;
   for (const Attachment& attachment : attachments) {
     // It may have gone while the others were attached.
@@ -323,7 +331,7 @@ void AgentPolicy::add_pod(const std::string& key, std::vector<Input>& input) {
     pod_of_.erase(old);
   }
   const Attachment* attachment = tables_.attachments.find(key);
-  if (attachment == nullptr) {
+  if (attachment == nullptr || attachment->host_interface.empty()) {
     auto coming = coming_.find(key);
     if (coming == coming_.end()) {
       input.push_back({PodGone{key}});

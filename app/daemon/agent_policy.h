@@ -47,6 +47,7 @@ class AgentPolicy final : public InterfaceHooks {
   // Guarded and closed. An error refuses the ADD: no interface goes up without its guard.
   asio::awaitable<Result<void>> before_up(Attachment attachment) override;
   asio::awaitable<void> removed(Attachment attachment) override;
+  asio::awaitable<Result<void>> verify(Attachment attachment) override;
 
   // Every change so far has been compiled and is in the tables.
   bool idle() const;

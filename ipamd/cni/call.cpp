@@ -1,41 +1,18 @@
-// Environment and configuration of a CNI call, checked in the order of SPEC.md: environment, JSON,
-// version, configuration.
-#include "ipamd/cni/call.h"
-
+// The environment of a CNI call, checked in the order of SPEC.md: environment, JSON, version,
+// configuration (config.cpp).
 #include <algorithm>
+
+#include "ipamd/cni/decode.h"
 
 namespace tombolo::cni {
 namespace {
 
-constexpr std::size_t kLongestId = 256;
 constexpr std::size_t kLongestPath = 4096;
 constexpr std::size_t kLongestInterface = 15;  // IFNAMSIZ - 1
-constexpr std::size_t kMostAttachments = 65'536;
 constexpr JsonLimits kConfigLimits{1U << 20U, 32};
-
-std::unexpected<Failure> refuse(int code, std::string message) {
-  return std::unexpected(Failure{code, std::move(message), ""});
-}
-
-// Turns an error of a Cursor into the failure of that code.
-template <class T>
-Answer<T> or_invalid(Result<T> result, int code = kInvalidConfig) {
-  if (!result) return refuse(code, result.error().what);
-  if constexpr (std::is_void_v<T>)
-    return {};
-  else
-    return std::move(*result);
-}
 
 bool is_alnum(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-// SPEC.md: starts with a letter or digit, then letters, digits, underscore, dot, hyphen.
-bool is_identifier(std::string_view text) {
-  return !text.empty() && text.size() <= kLongestId && is_alnum(text[0]) &&
-         std::ranges::all_of(
-             text, [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; });
 }
 
 // As the kernel's dev_valid_name (net/core/dev.c).
@@ -113,166 +90,13 @@ Answer<void> decode_environment(const Environment& environment, Call& call) {
   return decode_args(environment.args, call);
 }
 
-Answer<void> decode_version(const Cursor& config, Call& call) {
-  TRY(version, or_invalid(config["cniVersion"].string_or("0.1.0")));
-  if (std::ranges::find(kVersions, version) == kVersions.end())
-    return refuse(kIncompatibleVersion,
-                  fmt::format("stdin: cniVersion: {} is not supported; supported are 0.4.0, 1.0.0 "
-                              "and 1.1.0",
-                              version));
-  bool needs_latest = call.command == Command::kGc || call.command == Command::kStatus;
-  if (needs_latest && version != "1.1.0")
-    return refuse(kIncompatibleVersion,
-                  fmt::format("stdin: cniVersion: {} needs 1.1.0, the configuration has {}",
-                              to_string(call.command), version));
-  call.cni_version = std::move(version);
-  return {};
-}
-
-// Keys that another version of the plugin, or another plugin, would act on: silence would leave
-// the pod with less than its operator asked for.
-Answer<void> refuse_unsupported(const Cursor& config, const Call& call) {
-  auto unsupported = [](const Cursor& at, std::string_view why) {
-    std::string value =
-        at.value().is_string() ? std::string(at.value().get_string()) : to_json(at.value());
-    return refuse(kUnsupportedField,
-                  at.error(fmt::format("'{}' {}", value.substr(0, 64), why)).error().what);
-  };
-  static constexpr std::array<std::string_view, 15> kKnown{
-      "cniVersion",    "name",         "type",       "socket",       "mtu",
-      "args",          "capabilities", "prevResult", "disableCheck", "disableGC",
-      "runtimeConfig", "dns",          "ipMasq",     "ipam",         "loadOnlyInlinedPlugins"};
-  for (auto key : config.keys()) {
-    bool namespaced = key.find('/') != std::string_view::npos;
-    if (!namespaced && std::ranges::find(kKnown, key) == kKnown.end())
-      return unsupported(config[key], "is a value of a key that is not known");
-  }
-  TRY(masquerade, or_invalid(config["ipMasq"].boolean_or(false)));
-  if (masquerade)
-    return unsupported(config["ipMasq"], "is not supported: the agent masquerades, not the plugin");
-  Cursor ipam = config["ipam"];
-  if (!ipam.is_null()) {
-    TRY_OK(or_invalid(ipam.expect_object()));
-    TRY(type, or_invalid(ipam["type"].string_or("tombolo-cni")));
-    if (type != "tombolo-cni")
-      return unsupported(ipam["type"], "is not supported: the agent allocates the addresses");
-  }
-  Cursor dns = config["dns"];
-  if (dns.is_object() && !dns.keys().empty())
-    return unsupported(dns, "is not supported: the agent says which resolver pods use");
-  if (call.command == Command::kAdd && !config["prevResult"].is_null())
-    return refuse(
-        kUnsupportedField,
-        config["prevResult"].error("ADD after another plugin is not supported").error().what);
-  return {};
-}
-
-Answer<PreviousResult> decode_previous(const Cursor& result, const std::string& interface_name) {
-  PreviousResult previous;
-  TRY_OK(or_invalid(result.expect_object()));
-  Cursor interfaces = result["interfaces"];
-  if (!interfaces.is_null()) TRY_OK(or_invalid(interfaces.expect_array()));
-  Cursor ips = result["ips"];
-  if (!ips.is_null()) TRY_OK(or_invalid(ips.expect_array()));
-  for (std::size_t i = 0; i < ips.size(); ++i) {
-    Cursor ip = ips.at(i);
-    TRY(text, or_invalid(ip["address"].string()));
-    auto address = InterfaceAddress::parse(text);
-    if (!address)
-      return refuse(kInvalidConfig, ip["address"].error(address.error().what).error().what);
-    if (!ip["interface"].is_null()) {
-      TRY(index, or_invalid(ip["interface"].integer(0, 1 << 20)));
-      auto at = static_cast<std::size_t>(index);
-      if (at >= interfaces.size())
-        return refuse(kInvalidConfig,
-                      ip["interface"]
-                          .error(fmt::format("{} is past the {} interfaces", at, interfaces.size()))
-                          .error()
-                          .what);
-      TRY(name, or_invalid(interfaces.at(at)["name"].string()));
-      if (name != interface_name) continue;
-    }
-    previous.addresses.push_back(*address);
-  }
-  Cursor routes = result["routes"];
-  if (!routes.is_null()) TRY_OK(or_invalid(routes.expect_array()));
-  for (std::size_t i = 0; i < routes.size(); ++i) {
-    Cursor route = routes.at(i);
-    Cursor destination = route["dst"];
-    TRY(text, or_invalid(destination.string()));
-    auto prefix = Prefix::parse(text);
-    if (!prefix) return refuse(kInvalidConfig, destination.error(prefix.error().what).error().what);
-    previous.routes.push_back(*prefix);
-  }
-  return previous;
-}
-
-Answer<std::vector<AttachmentId>> decode_valid_attachments(const Cursor& config) {
-  // libcni 1.2 writes the second name.
-  Cursor list = config["cni.dev/valid-attachments"];
-  Cursor other = config["cni.dev/attachments"];
-  if (list.is_null()) list = other;
-  if (list.is_null())
-    return refuse(kInvalidConfig,
-                  "stdin: cni.dev/valid-attachments: is required for GC: without it every "
-                  "attachment would be removed");
-  TRY_OK(or_invalid(list.expect_array()));
-  if (list.size() > kMostAttachments)
-    return refuse(kInvalidConfig, list.error(fmt::format("{} attachments; the limit is {}",
-                                                         list.size(), kMostAttachments))
-                                      .error()
-                                      .what);
-  std::vector<AttachmentId> valid;
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    Cursor entry = list.at(i);
-    TRY(container_id, or_invalid(entry["containerID"].string()));
-    TRY(interface_name, or_invalid(entry["ifname"].string()));
-    valid.push_back({std::move(container_id), std::move(interface_name)});
-  }
-  return valid;
-}
-
-Answer<void> decode_config(const Cursor& config, Call& call) {
-  TRY_OK(decode_version(config, call));
-  TRY(network, or_invalid(config["name"].string()));
-  if (!is_identifier(network))
-    return refuse(kInvalidConfig,
-                  config["name"]
-                      .error(fmt::format("'{}' is not a letter or digit followed by letters, "
-                                         "digits, '_', '.' and '-'",
-                                         network.substr(0, 64)))
-                      .error()
-                      .what);
-  call.network = std::move(network);
-  TRY_OK(or_invalid(config["type"].string()));
-  TRY(socket, or_invalid(config["socket"].string_or(std::string(kDefaultSocket))));
-  // sockaddr_un.sun_path, with its terminating zero.
-  if (socket.empty() || socket[0] != '/' || socket.size() > 107)
-    return refuse(
-        kInvalidConfig,
-        config["socket"].error("must be an absolute path of up to 107 bytes").error().what);
-  call.socket = std::move(socket);
-  TRY(mtu, or_invalid(config["mtu"].integer_or(0, 0, 65'535)));
-  if (mtu != 0 && mtu < 1280)
-    return refuse(
-        kInvalidConfig,
-        config["mtu"].error("must be 0 or from 1280, IPv6's least, to 65535").error().what);
-  call.mtu = static_cast<std::uint32_t>(mtu);
-  TRY_OK(refuse_unsupported(config, call));
-  if (!config["prevResult"].is_null()) {
-    TRY(previous, decode_previous(config["prevResult"], call.interface_name));
-    call.previous = std::move(previous);
-  } else if (call.command == Command::kCheck) {
-    return refuse(kInvalidConfig, "stdin: prevResult: is required for CHECK");
-  }
-  if (call.command == Command::kGc) {
-    TRY(valid, decode_valid_attachments(config));
-    call.valid_attachments = std::move(valid);
-  }
-  return {};
-}
-
 }  // namespace
+
+bool is_identifier(std::string_view text) {
+  return !text.empty() && text.size() <= kLongestId && is_alnum(text[0]) &&
+         std::ranges::all_of(
+             text, [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; });
+}
 
 std::string_view to_string(Command command) {
   switch (command) {

@@ -66,15 +66,31 @@ struct AttachmentId {
   auto operator<=>(const AttachmentId&) const = default;
 };
 
-// What of an earlier result CHECK compares.
+// How the plugin is used (SPEC.md, sections 1 and 4).
+enum class Mode {
+  kInterface,  // makes the interface and gives it addresses
+  kAddresses,  // another plugin makes it and asks for addresses: "ipam": {"type": "tombolo-cni"}
+  kChained,    // another plugin made it and gave them: "chained": true, after that one
+};
+
+// A route that an IPAM configuration asks for, to be passed on.
+struct AddressRoute {
+  Prefix destination;
+  std::optional<Ip> gateway;
+  bool operator==(const AddressRoute&) const = default;
+};
+
+// What of an earlier result CHECK compares and chained ADD takes up.
 struct PreviousResult {
   std::vector<InterfaceAddress> addresses;  // of the interface inside the container
   std::vector<Prefix> routes;
+  bool in_sandbox = false;  // the interface is named, with the container it is in
   bool operator==(const PreviousResult&) const = default;
 };
 
 struct Call {
   Command command = Command::kVersion;
+  Mode mode = Mode::kInterface;
   std::string cni_version;
   std::string network;  // "name" of the configuration
   std::string socket;
@@ -86,6 +102,8 @@ struct Call {
   std::string pod_name;
   std::string pod_uid;
   std::optional<PreviousResult> previous;
+  json::value previous_result;                  // the whole of it; chained ADD only
+  std::vector<AddressRoute> routes;             // kAddresses only
   std::vector<AttachmentId> valid_attachments;  // GC
 };
 
@@ -109,6 +127,18 @@ struct Success {
   std::vector<std::string> options;
 };
 json::object encode_success(const Success& success, std::string_view cni_version);
+
+// What ADD answers in mode kAddresses.
+struct GrantedAddresses {
+  std::vector<InterfaceAddress> addresses;
+  std::vector<std::optional<Ip>> gateways;  // one entry per address, same family
+  std::vector<AddressRoute> routes;
+  std::vector<Ip> nameservers;
+  std::vector<std::string> search;
+  std::vector<std::string> options;
+};
+// Without interfaces, as SPEC.md "Delegated plugins (IPAM)" has it.
+json::object encode_addresses(const GrantedAddresses& granted, std::string_view cni_version);
 json::object encode_failure(const Failure& failure, std::string_view cni_version);
 json::object encode_versions(std::string_view cni_version);
 

@@ -38,6 +38,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   auto again = decode_request(encode_request(environment, input));
   ENSURE(again, "{}", again.error().message);
-  ENSURE(again->network == call->network && again->previous == call->previous);
+  const Call& arrived = again->call;
+  ENSURE(arrived.network == call->network && arrived.previous == call->previous &&
+         arrived.mode == call->mode && arrived.routes == call->routes);
   return 0;
 }

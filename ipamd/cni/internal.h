@@ -29,5 +29,12 @@ inline std::unexpected<Failure> failure(int code, const Error& error) {
   return std::unexpected(Failure{code, error.text(), ""});
 }
 
+// What an error of the lease book means to the runtime.
+inline int code_of_lease(const Error& error) {
+  bool later = error.code == Code::kResourceExhausted ||
+               error.code == Code::kFailedPrecondition;  // no block yet
+  return later ? kTryLater : kIoFailure;
+}
+
 }  // namespace cni
 }  // namespace tombolo

@@ -127,41 +127,53 @@ asio::awaitable<void> Listener::serve(std::uint64_t id) {
   connections_.erase(id);
 }
 
-// Returns the reply that was sent.
-asio::awaitable<Result<std::string>> Listener::exchange(std::uint64_t id) {
+asio::awaitable<Result<std::string>> Listener::receive(std::uint64_t id) {
+  Connection& connection = *connections_.at(id);
+  connection.deadline = clock_.now() + kReadTimeout;
+  std::string header(kHeaderBytes, '\0');
+  auto [header_error, header_size] =
+      co_await asio::async_read(connection.socket, asio::buffer(header), kAnswerHere);
+  if (header_error)
+    co_return fail(Code::kUnavailable, "the header ends after {} bytes: {}", header_size,
+                   header_error.message());
+  CO_TRY(length, decode_header(header));
+  std::string body(length, '\0');
+  auto [body_error, body_size] =
+      co_await asio::async_read(connection.socket, asio::buffer(body), kAnswerHere);
+  if (body_error)
+    co_return fail(Code::kUnavailable, "a frame of {} bytes ends after {}: {}", length, body_size,
+                   body_error.message());
+  connection.deadline = MonotonicTime::max();
+  co_return body;
+}
+
+asio::awaitable<Result<void>> Listener::exchange(std::uint64_t id) {
   // Lives in the map until serve() erases it.
   Connection& connection = *connections_.at(id);
-  std::string reply;
+  Reply reply;
   if (connections_.size() > kMostConnections) {
     Failure failure{kTryLater, fmt::format("{} requests are under way", kMostConnections), ""};
-    reply = encode_reply(std::unexpected(std::move(failure)), "1.1.0");
+    reply.body = encode_reply(std::unexpected(std::move(failure)), "1.1.0");
     refused_requests().increment();
   } else {
-    connection.deadline = clock_.now() + kReadTimeout;
-    std::string header(kHeaderBytes, '\0');
-    auto [header_error, header_size] =
-        co_await asio::async_read(connection.socket, asio::buffer(header), kAnswerHere);
-    if (header_error)
-      co_return fail(Code::kUnavailable, "the header ends after {} bytes: {}", header_size,
-                     header_error.message());
-    CO_TRY(length, decode_header(header));
-    std::string body(length, '\0');
-    auto [body_error, body_size] =
-        co_await asio::async_read(connection.socket, asio::buffer(body), kAnswerHere);
-    if (body_error)
-      co_return fail(Code::kUnavailable, "a frame of {} bytes ends after {}: {}", length, body_size,
-                     body_error.message());
-    connection.deadline = MonotonicTime::max();
-    reply = co_await answer_(std::move(body));
+    CO_TRY(request, co_await receive(id));
+    reply = co_await answer_(std::move(request));
   }
-  std::string frame = encode_frame(reply);
+  std::string frame = encode_frame(reply.body);
   connection.deadline = clock_.now() + kReadTimeout;
   auto [write_error, written] =
       co_await asio::async_write(connection.socket, asio::buffer(frame), kAnswerHere);
+  if (write_error && reply.not_taken) reply.not_taken();
   if (write_error)
     co_return fail(Code::kUnavailable, "the reply ends after {} bytes: {}", written,
                    write_error.message());
-  co_return reply;
+  if (!reply.not_taken) co_return Result<void>{};
+  std::string byte(1, '\0');
+  auto [error, size] =
+      co_await asio::async_read(connection.socket, asio::buffer(byte), kAnswerHere);
+  bool ended = error == asio::error::eof || error == asio::error::connection_reset;
+  if (ended) reply.not_taken();
+  co_return Result<void>{};
 }
 
 }  // namespace tombolo::cni

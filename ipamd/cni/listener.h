@@ -19,8 +19,14 @@ class Listener {
   static constexpr std::size_t kMostConnections = 256;
   static constexpr Duration kReadTimeout = std::chrono::seconds(5);
 
-  // `answer` gets the body of a request and returns the body of the reply.
-  using Answerer = std::function<asio::awaitable<std::string>(std::string)>;
+  struct Reply {
+    std::string body;
+    // Set when the plugin tells that it has passed the reply on (wire.h): called when it ends
+    // without telling. Not when nobody can know, because it takes longer than kReadTimeout.
+    std::function<void()> not_taken;
+  };
+  // `answer` gets the body of a request.
+  using Answerer = std::function<asio::awaitable<Reply>(std::string)>;
   Listener(std::string path, Answerer answer, TaskGroup& tasks, Clock& clock, Logger log);
   ~Listener();
 
@@ -35,7 +41,8 @@ class Listener {
   asio::awaitable<void> accept_loop();
   asio::awaitable<void> close_late_ones();
   asio::awaitable<void> serve(std::uint64_t id);
-  asio::awaitable<Result<std::string>> exchange(std::uint64_t id);
+  asio::awaitable<Result<void>> exchange(std::uint64_t id);
+  asio::awaitable<Result<std::string>> receive(std::uint64_t id);
 
   std::string path_;
   Answerer answer_;

@@ -1,4 +1,4 @@
-// ADD, DEL, CHECK, GC and STATUS.
+// ADD, DEL and CHECK of interfaces that are made here.
 #include <boost/algorithm/string/join.hpp>
 
 #include "ipamd/cni/interface.h"
@@ -10,6 +10,7 @@ using cni::Answer;
 using cni::Call;
 using cni::failure;
 using cni::Failure;
+using cni::Mode;
 
 namespace {
 
@@ -20,21 +21,26 @@ int code_of_kernel(const Error& error) {
   return error.code == Code::kUnavailable ? cni::kTryLater : cni::kKernelRefused;
 }
 
-int code_of_lease(const Error& error) {
-  switch (error.code) {
-    case Code::kResourceExhausted:
-    case Code::kFailedPrecondition:  // no block yet
-      return cni::kTryLater;
-    default:
-      return cni::kIoFailure;
-  }
-}
+}  // namespace
 
-std::string key_of(const Call& call) {
+std::string CniService::key_of(const Call& call) {
   return object_key(call.container_id, call.interface_name);
 }
 
-}  // namespace
+// What the call says of a lease; the rest is up to the mode.
+Lease CniService::lease_of(const Call& call) const {
+  Lease lease;
+  lease.network = call.network;
+  Attachment& attachment = lease.attachment;
+  attachment.container_id = call.container_id;
+  attachment.interface_name = call.interface_name;
+  attachment.name_space = call.pod_namespace;
+  attachment.pod_name = call.pod_name;
+  attachment.pod_uid = call.pod_uid;
+  attachment.node = settings_.node;
+  attachment.netns_path = call.netns_path;
+  return lease;
+}
 
 asio::awaitable<Result<std::uint32_t>> CniService::mtu_of_path() {
   if (settings_.mtu != 0) co_return settings_.mtu;
@@ -51,8 +57,8 @@ asio::awaitable<Result<std::uint32_t>> CniService::mtu_of_path() {
 // The lease of an ADD: a new one, or the one of an ADD that a crash interrupted.
 asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve(Call call) {
   std::string key = key_of(call);
-  if (auto held = book_.find(key)) {
-    if (held->state == LeaseState::kAttached)
+  if (auto held = held_lease(key)) {
+    if (held->state == LeaseState::kAttached || is_reservation(*held))
       co_return std::unexpected(
           Failure{cni::kAlreadyAttached,
                   fmt::format("the interface {} of {} is attached already: DEL comes first",
@@ -69,20 +75,11 @@ asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve(Call call) {
     }
     CO_TRY_OK(co_await detach(key));
   }
-  Lease lease;
-  lease.network = call.network;
-  Attachment& attachment = lease.attachment;
-  attachment.container_id = call.container_id;
-  attachment.interface_name = call.interface_name;
-  attachment.name_space = call.pod_namespace;
-  attachment.pod_name = call.pod_name;
-  attachment.pod_uid = call.pod_uid;
-  attachment.node = settings_.node;
-  attachment.netns_path = call.netns_path;
-  attachment.host_interface = cni::host_interface_name(settings_.interface_prefix, key);
-  attachment.mac = cni::pod_mac(key);
+  Lease lease = lease_of(call);
+  lease.attachment.host_interface = cni::host_interface_name(settings_.interface_prefix, key);
+  lease.attachment.mac = cni::pod_mac(key);
   auto reservation = book_.reserve(std::move(lease), kNodePool, settings_.families);
-  if (!reservation) co_return failure(code_of_lease(reservation.error()), reservation.error());
+  if (!reservation) co_return failure(cni::code_of_lease(reservation.error()), reservation.error());
   co_return std::move(*reservation);
 }
 
@@ -151,7 +148,7 @@ asio::awaitable<Answer<json::object>> CniService::add(Call call) {
     co_return failure(cni::kIoFailure, durable.error());
   }
   book_.mark_attached(key, lease.sequence);
-  attachments_.upsert(lease.attachment);
+  show(key);
 
   cni::Success success;
   success.interface_name = call.interface_name;
@@ -170,19 +167,22 @@ asio::awaitable<Answer<json::object>> CniService::add(Call call) {
 asio::awaitable<Answer<void>> CniService::detach(std::string key) {
   std::string name = cni::host_interface_name(settings_.interface_prefix, key);
   std::optional<Lease> lease;
-  if (auto held = book_.find(key)) {
+  if (auto held = held_lease(key)) {
     lease = *held;
     name = lease->attachment.host_interface;
   }
-  Net* net = &net_;
-  auto job = [net, name] { return net->delete_link(name); };
-  auto deleted = co_await removal_worker_->run(std::move(job));
-  if (!deleted) co_return failure(code_of_kernel(deleted.error()), deleted.error());
+  bool made_here = !lease || !is_reservation(*lease);
+  if (made_here) {
+    Net* net = &net_;
+    auto job = [net, name] { return net->delete_link(name); };
+    auto deleted = co_await removal_worker_->run(std::move(job));
+    if (!deleted) co_return failure(code_of_kernel(deleted.error()), deleted.error());
+  }
   if (!lease) co_return Answer<void>{};
-  co_await hooks_.removed(lease->attachment);
+  if (made_here) co_await hooks_.removed(lease->attachment);
   auto released = co_await book_.release(key, lease->sequence);
-  if (!released) co_return failure(code_of_lease(released.error()), released.error());
-  attachments_.erase(key);
+  if (!released) co_return failure(cni::code_of_lease(released.error()), released.error());
+  show(key);
   co_return Answer<void>{};
 }
 
@@ -190,7 +190,23 @@ asio::awaitable<Answer<json::object>> CniService::remove(Call call) {
   std::string key = key_of(call);
   if (auto taken = co_await take_key(key); !taken) co_return failure(cni::kTryLater, taken.error());
   KeyHeld held(*this, key);
-  CO_TRY_OK(co_await detach(key));
+  switch (call.mode) {
+    case Mode::kAddresses: {
+      CO_TRY_OK(co_await release_addresses(std::move(call)));
+      break;
+    }
+    case Mode::kChained: {
+      CO_TRY_OK(co_await release_adopted(std::move(call)));
+      break;
+    }
+    case Mode::kInterface: {
+      auto lease = held_lease(key);
+      // What only holds addresses was another plugin's call; it is that one's to give back.
+      if (lease && is_reservation(*lease)) break;
+      CO_TRY_OK(co_await detach(key));
+      break;
+    }
+  }
   co_return json::object{};
 }
 
@@ -198,8 +214,8 @@ asio::awaitable<Answer<json::object>> CniService::check(Call call) {
   std::string key = key_of(call);
   if (auto taken = co_await take_key(key); !taken) co_return failure(cni::kTryLater, taken.error());
   KeyHeld held(*this, key);
-  auto found = book_.find(key);
-  if (!found || found->state != LeaseState::kAttached)
+  auto found = held_lease(key);
+  if (!found || found->state != LeaseState::kAttached || is_reservation(*found))
     co_return std::unexpected(
         Failure{cni::kUnknownContainer, fmt::format("{} holds no addresses here", key), ""});
   Attachment attachment = found->attachment;
@@ -228,72 +244,11 @@ asio::awaitable<Answer<json::object>> CniService::check(Call call) {
   auto seen = co_await net_worker_->run(std::move(job));
   if (!seen) co_return failure(code_of_kernel(seen.error()), seen.error());
   differences.insert(differences.end(), seen->begin(), seen->end());
+  if (auto there = co_await hooks_.verify(attachment); !there)
+    differences.push_back(there.error().what);
   if (differences.empty()) co_return json::object{};
   co_return std::unexpected(
       Failure{cni::kCheckFailed, differences.front(), boost::join(differences, "; ")});
-}
-
-asio::awaitable<Answer<json::object>> CniService::collect_garbage(Call call) {
-  std::set<std::string> valid;
-  for (const auto& id : call.valid_attachments)
-    valid.insert(object_key(id.container_id, id.interface_name));
-  std::vector<std::string> garbage;
-  for (const auto& [key, lease] : book_.leases())
-    // What is being attached at this moment is nobody's garbage.
-    if (lease.network == call.network && !valid.contains(key) && !busy_.contains(key))
-      garbage.push_back(key);
-  std::vector<std::string> errors;
-  for (const auto& key : garbage) {
-    if (auto taken = co_await take_key(key); !taken)
-      co_return failure(cni::kTryLater, taken.error());
-    KeyHeld held(*this, key);
-    auto detached = co_await detach(key);
-    if (!detached) errors.push_back(fmt::format("{}: {}", key, detached.error().message));
-  }
-  log_.info("GC of {}: {} of {} attachments removed", call.network, garbage.size() - errors.size(),
-            garbage.size());
-  if (errors.empty()) co_return json::object{};
-  co_return std::unexpected(Failure{
-      cni::kKernelRefused,
-      fmt::format("{} of {} attachments could not be removed", errors.size(), garbage.size()),
-      boost::join(errors, "; ")});
-}
-
-asio::awaitable<Answer<json::object>> CniService::status() {
-  auto unavailable = [](std::string why) {
-    return std::unexpected(Failure{cni::kNotAvailable, std::move(why), ""});
-  };
-  Net* net = &net_;
-  auto look = [net] { return net->forwards(); };
-  auto forwards = co_await net_worker_->run(std::move(look));
-  if (!forwards) co_return unavailable(forwards.error().text());
-  if (!*forwards)
-    co_return std::unexpected(
-        Failure{cni::kLimited,
-                "forwarding between interfaces is off on this node: sysctl net.ipv4.ip_forward, "
-                "net.ipv6.conf.all.forwarding",
-                ""});
-  if (!book_.journal().trouble().empty())
-    co_return unavailable("leases cannot be written: " + book_.journal().trouble());
-  const AddressPool* pool = book_.allocator().pool(kNodePool);
-  for (Family family : {Family::kV4, Family::kV6}) {
-    bool has = pool != nullptr && pool->has(family);
-    bool wanted = settings_.families.empty()
-                      ? has
-                      : std::ranges::find(settings_.families, family) != settings_.families.end();
-    if (wanted && !has)
-      co_return unavailable(
-          fmt::format("this node has no block of {} addresses yet", to_string(family)));
-    if (!wanted) continue;
-    FamilyUsage usage = pool->usage(family);
-    if (usage.free() == 0)
-      co_return unavailable(fmt::format("no free {} address: {} of {} are in use",
-                                        to_string(family), usage.in_use, usage.total));
-  }
-  if (pool == nullptr || pool->blocks().empty())
-    co_return unavailable("this node has no block of addresses yet");
-  if (auto mtu = co_await mtu_of_path(); !mtu) co_return unavailable(mtu.error().text());
-  co_return json::object{};
 }
 
 }  // namespace tombolo

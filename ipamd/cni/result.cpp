@@ -12,6 +12,23 @@ json::array strings(const std::vector<std::string>& texts) {
   return list;
 }
 
+json::object resolver(const std::vector<Ip>& nameservers, const std::vector<std::string>& search,
+                      const std::vector<std::string>& options) {
+  json::object dns;
+  if (nameservers.empty()) return dns;
+  json::array addresses;
+  for (const Ip& ip : nameservers) addresses.emplace_back(ip.str());
+  dns["nameservers"] = std::move(addresses);
+  dns["search"] = strings(search);
+  dns["options"] = strings(options);
+  return dns;
+}
+
+// Up to 0.4.0 each address says its family.
+void add_family(json::object& entry, const Ip& ip, std::string_view cni_version) {
+  if (cni_version == "0.4.0") entry["version"] = ip.is_v4() ? "4" : "6";
+}
+
 }  // namespace
 
 json::object encode_success(const Success& success, std::string_view cni_version) {
@@ -29,27 +46,39 @@ json::object encode_success(const Success& success, std::string_view cni_version
     Ip ip = success.ips[i];
     std::string gateway = success.gateways.at(i).str();
     json::object entry;
-    // Up to 0.4.0 each address says its family.
-    if (cni_version == "0.4.0") entry["version"] = ip.is_v4() ? "4" : "6";
+    add_family(entry, ip, cni_version);
     entry["interface"] = 1;
     entry["address"] = Prefix::host(ip).str();
     entry["gateway"] = gateway;
     ips.push_back(std::move(entry));
     routes.push_back(json::object{{"dst", ip.is_v4() ? "0.0.0.0/0" : "::/0"}, {"gw", gateway}});
   }
-  json::object dns;
-  if (!success.nameservers.empty()) {
-    json::array nameservers;
-    for (const Ip& ip : success.nameservers) nameservers.emplace_back(ip.str());
-    dns["nameservers"] = std::move(nameservers);
-    dns["search"] = strings(success.search);
-    dns["options"] = strings(success.options);
-  }
   return {{"cniVersion", cni_version},
           {"interfaces", json::array{std::move(host), std::move(inside)}},
           {"ips", std::move(ips)},
           {"routes", std::move(routes)},
-          {"dns", std::move(dns)}};
+          {"dns", resolver(success.nameservers, success.search, success.options)}};
+}
+
+json::object encode_addresses(const GrantedAddresses& granted, std::string_view cni_version) {
+  json::array ips;
+  for (std::size_t i = 0; i < granted.addresses.size(); ++i) {
+    json::object entry;
+    add_family(entry, granted.addresses[i].ip, cni_version);
+    entry["address"] = granted.addresses[i].str();
+    if (auto gateway = granted.gateways.at(i)) entry["gateway"] = gateway->str();
+    ips.push_back(std::move(entry));
+  }
+  json::array routes;
+  for (const AddressRoute& route : granted.routes) {
+    json::object entry{{"dst", route.destination.str()}};
+    if (route.gateway) entry["gw"] = route.gateway->str();
+    routes.push_back(std::move(entry));
+  }
+  return {{"cniVersion", cni_version},
+          {"ips", std::move(ips)},
+          {"routes", std::move(routes)},
+          {"dns", resolver(granted.nameservers, granted.search, granted.options)}};
 }
 
 json::object encode_failure(const Failure& failure, std::string_view cni_version) {

@@ -4,9 +4,9 @@
 #include <map>
 
 #include "core/metrics.h"
+#include "ipamd/cni/adoptions.h"
 #include "ipamd/cni/interface.h"
 #include "ipamd/cni/internal.h"
-#include "ipamd/cni/listener.h"
 #include "ipamd/cni/wire.h"
 
 namespace tombolo {
@@ -14,13 +14,16 @@ namespace tombolo {
 using cni::Answer;
 using cni::Call;
 using cni::Command;
-using cni::Failure;
+using cni::Mode;
 
 asio::awaitable<Result<void>> InterfaceHooks::before_up(Attachment) {
   co_return Result<void>{};
 }
 asio::awaitable<void> InterfaceHooks::removed(Attachment) {
   co_return;
+}
+asio::awaitable<Result<void>> InterfaceHooks::verify(Attachment) {
+  co_return Result<void>{};
 }
 
 CniService::CniService(CniSettings settings, Net& net, LeaseStore& store,
@@ -40,7 +43,8 @@ CniService::CniService(CniSettings settings, Net& net, LeaseStore& store,
       removal_worker_(make_worker()),
       book_(store, *store_worker_, tasks, clock, log_),
       key_free_(tasks.executor()),
-      blocks_changed_(tasks.executor()) {
+      blocks_changed_(tasks.executor()),
+      look_(tasks.executor()) {
   ENSURE(!settings_.interface_prefix.empty() && settings_.interface_prefix.size() <= 3,
          "the interface prefix '{}' is not of 1 to 3 bytes", settings_.interface_prefix);
   block_tracker_ = node_blocks_.track([this] { blocks_changed_.notify_all(); });
@@ -48,19 +52,51 @@ CniService::CniService(CniSettings settings, Net& net, LeaseStore& store,
 
 CniService::~CniService() = default;
 
+void CniService::keep_adoptions_in(LeaseStore& store) {
+  adoptions_ = std::make_unique<cni::Adoptions>(store, *store_worker_, tasks_, clock_, log_);
+}
+
+std::optional<Lease> CniService::held_lease(const std::string& key) const {
+  if (auto found = book_.find(key)) return *found;
+  return std::nullopt;
+}
+
+void CniService::show(const std::string& key) {
+  // Of both, the adoption: it knows the interface too.
+  auto lease = held_lease(key);
+  if (const Lease* adopted = adoptions_ ? adoptions_->find(key) : nullptr) lease = *adopted;
+  if (lease && is_complete(*lease))
+    attachments_.upsert(lease->attachment);
+  else
+    attachments_.erase(key);
+}
+
 asio::awaitable<Result<void>> CniService::start() {
   CO_TRY_OK(co_await book_.load());
+  if (adoptions_) {
+    CO_TRY_OK(co_await adoptions_->load());
+  }
   take_blocks();
   Net* net = &net_;
   auto forward = [net] { return net->enable_forwarding(); };
   CO_TRY_OK(co_await net_worker_->run(std::move(forward)));
   CO_TRY_OK(co_await reconcile_with_kernel());
-  std::vector<Attachment> rows;
-  for (const auto& [key, lease] : book_.leases())
-    if (lease.state == LeaseState::kAttached) rows.push_back(lease.attachment);
-  attachments_.replace_all(std::move(rows));
+  std::map<std::string, Attachment> rows;
+  for (const auto& [key, lease] : book_.leases()) {
+    if (is_gateway(lease))
+      gateways_.insert(lease.attachment.ips.begin(), lease.attachment.ips.end());
+    else if (is_complete(lease))
+      rows[key] = lease.attachment;
+  }
+  if (adoptions_)
+    for (const auto& [key, row] : adoptions_->rows()) rows[key] = row.attachment;
+  std::vector<Attachment> list;
+  for (auto& [key, row] : rows) list.push_back(std::move(row));
+  attachments_.replace_all(std::move(list));
   attachments_.mark_synced();
   tasks_.spawn("cni blocks", follow_blocks());
+  tasks_.spawn("cni recovery", recover_lost());
+  tasks_.spawn("cni recovery, regularly", look_regularly());
   if (settings_.socket_path.empty()) co_return Result<void>{};
   listener_ = std::make_unique<cni::Listener>(
       settings_.socket_path, [this](std::string request) { return answer(std::move(request)); },
@@ -92,7 +128,7 @@ void CniService::take_blocks() {
 
 // True when the kernel has the interface as the lease says. An error when the kernel cannot be
 // asked.
-asio::awaitable<Result<bool>> CniService::is_complete(Lease lease) {
+asio::awaitable<Result<bool>> CniService::in_kernel(Lease lease) {
   Net* net = &net_;
   auto job = [net, lease]() -> Result<bool> {
     const Attachment& attachment = lease.attachment;
@@ -113,10 +149,10 @@ asio::awaitable<Result<void>> CniService::reconcile_with_kernel() {
   std::set<std::string> known;
   for (const auto& [key, lease] : book_.leases()) {
     known.insert(lease.attachment.host_interface);
-    if (lease.state == LeaseState::kReserved) reserved.emplace(key, lease);
+    if (!is_complete(lease)) reserved.emplace(key, lease);
   }
   for (const auto& [key, lease] : reserved) {
-    auto complete = co_await is_complete(lease);
+    auto complete = co_await in_kernel(lease);
     if (!complete) {
       // Neither finished nor freed on a guess: the next ADD or DEL of it decides.
       log_.warning("reserved lease of {} is kept: {}", key, complete.error().text());
@@ -145,15 +181,52 @@ asio::awaitable<Result<void>> CniService::reconcile_with_kernel() {
   co_return Result<void>{};
 }
 
-asio::awaitable<std::string> CniService::answer(std::string request) {
-  auto call = cni::decode_request(request);
-  if (!call) {
-    log_.warning("a request was refused: {}", call.error().message);
-    co_return cni::encode_reply(std::unexpected(call.error()), "1.1.0");
+asio::awaitable<cni::Listener::Reply> CniService::answer(std::string request) {
+  cni::Listener::Reply reply;
+  auto decoded = cni::decode_request(request);
+  if (!decoded) {
+    log_.warning("a request was refused: {}", decoded.error().message);
+    reply.body = cni::encode_reply(std::unexpected(decoded.error()), "1.1.0");
+    co_return reply;
   }
-  std::string version = call->cni_version;
-  auto result = co_await handle(std::move(*call));
-  co_return cni::encode_reply(result, version);
+  std::string version = decoded->call.cni_version;
+  std::string key = key_of(decoded->call);
+  Mode mode = decoded->call.mode;
+  bool watched = decoded->acknowledges && decoded->call.command == Command::kAdd;
+  auto result = co_await handle(std::move(decoded->call));
+  reply.body = cni::encode_reply(result, version);
+  if (watched && result) reply.not_taken = undoer(mode, key);
+  co_return reply;
+}
+
+// For an ADD whose plugin died with the answer: nobody heard of it.
+std::function<void()> CniService::undoer(Mode mode, const std::string& key) {
+  auto lease = held_lease(key);
+  if (mode == Mode::kChained) {
+    const Lease* adopted = adoptions_->find(key);
+    lease = adopted == nullptr ? std::nullopt : std::optional(*adopted);
+  }
+  if (!lease) return nullptr;  // a DEL was faster
+  return [this, mode, key, sequence = lease->sequence] {
+    tasks_.spawn("cni undo", undo_untold(mode, key, sequence));
+  };
+}
+
+asio::awaitable<void> CniService::undo_untold(Mode mode, std::string key, std::uint64_t sequence) {
+  if (auto taken = co_await take_key(key); !taken) co_return;
+  KeyHeld held(*this, key);
+  Answer<void> undone;
+  if (mode == Mode::kChained) {
+    undone = co_await let_go(key, sequence);
+  } else {
+    auto now = held_lease(key);
+    if (!now || now->sequence != sequence) co_return;
+    undone = co_await detach(key);
+  }
+  if (undone)
+    log_.info("the plugin of the ADD of {} ended before it passed the answer on: undone", key);
+  else
+    log_.warning("{}: {}", key, undone.error().message);
 }
 
 asio::awaitable<Answer<json::object>> CniService::handle(Call call) {
@@ -177,15 +250,19 @@ asio::awaitable<Answer<json::object>> CniService::handle(Call call) {
 asio::awaitable<Answer<json::object>> CniService::dispatch(Call call) {
   switch (call.command) {
     case Command::kAdd:
+      if (call.mode == Mode::kAddresses) co_return co_await add_addresses(std::move(call));
+      if (call.mode == Mode::kChained) co_return co_await adopt(std::move(call));
       co_return co_await add(std::move(call));
     case Command::kDel:
       co_return co_await remove(std::move(call));
     case Command::kCheck:
+      if (call.mode == Mode::kAddresses) co_return co_await check_addresses(std::move(call));
+      if (call.mode == Mode::kChained) co_return co_await check_adopted(std::move(call));
       co_return co_await check(std::move(call));
     case Command::kGc:
       co_return co_await collect_garbage(std::move(call));
     case Command::kStatus:
-      co_return co_await status();
+      co_return co_await status(std::move(call));
     case Command::kVersion:
       break;
   }

@@ -5,9 +5,14 @@
 // the host's end of its veth pair stands for (permanent neighbours on both ends: no ARP or ND is
 // needed, and no address of the block is spent on a gateway). ADD answers when the lease is on the
 // disk and the interface is complete; on any failure nothing is left.
+//
+// Other plugins may make the interface instead: they ask for addresses only (addresses.cpp), or are
+// followed by this one, which then looks after what they made (chained.cpp). What is lost without a
+// DEL comes back by itself (recovery.cpp).
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -22,6 +27,7 @@
 #include "core/worker.h"
 #include "ipamd/allocator/lease_book.h"
 #include "ipamd/cni/call.h"
+#include "ipamd/cni/listener.h"
 
 namespace tombolo {
 
@@ -34,6 +40,8 @@ class InterfaceHooks {
   // The interface is gone, its addresses are not yet free. Also when before_up failed or was not
   // reached.
   virtual asio::awaitable<void> removed(Attachment attachment);
+  // For CHECK: an error says what is missing at an interface that is up.
+  virtual asio::awaitable<Result<void>> verify(Attachment attachment);
 };
 
 struct CniSettings {
@@ -49,7 +57,7 @@ struct CniSettings {
 };
 
 namespace cni {
-class Listener;
+class Adoptions;
 }
 
 class CniService {
@@ -65,6 +73,10 @@ class CniService {
              Clock& clock, Logger log, const MakeWorker& make_worker = own_thread);
   ~CniService();
 
+  // Where chained mode keeps what it looks after; without it that mode is refused. Before start();
+  // a file of its own, not that of the leases.
+  void keep_adoptions_in(LeaseStore& store);
+
   // Takes up the leases of an earlier life, compares them with the kernel (an ADD that a crash
   // interrupted is finished or undone, interfaces without a lease are removed), fills the
   // attachments table and opens the socket. Once. Serves in the task group from then on.
@@ -73,9 +85,20 @@ class CniService {
   // One call, as the socket gets it. The object is what the plugin prints; {} for nothing.
   asio::awaitable<cni::Answer<json::object>> handle(cni::Call call);
 
+  // Links of this node came or went: what is lost is looked for now. Otherwise every half second.
+  void links_changed();
+
   const LeaseBook& book() const { return book_; }
+  // Of a lease: it holds addresses, the interface is another plugin's (or a block's gateway).
+  static bool is_reservation(const Lease& lease) { return lease.attachment.host_interface.empty(); }
+  // A reservation is complete once it is on the disk; whether the runtime heard of it, it says by
+  // DEL, or recovery finds out.
+  static bool is_complete(const Lease& lease) {
+    return is_reservation(lease) || lease.state == LeaseState::kAttached;
+  }
 
  private:
+  struct Held;  // recovery.cpp
   struct Interface {
     Attachment attachment;
     std::string host_mac;
@@ -83,7 +106,7 @@ class CniService {
   };
 
   asio::awaitable<Result<void>> reconcile_with_kernel();
-  asio::awaitable<Result<bool>> is_complete(Lease lease);
+  asio::awaitable<Result<bool>> in_kernel(Lease lease);
   asio::awaitable<void> follow_blocks();
   void take_blocks();
 
@@ -92,7 +115,30 @@ class CniService {
   asio::awaitable<cni::Answer<json::object>> remove(cni::Call call);
   asio::awaitable<cni::Answer<json::object>> check(cni::Call call);
   asio::awaitable<cni::Answer<json::object>> collect_garbage(cni::Call call);
-  asio::awaitable<cni::Answer<json::object>> status();
+  asio::awaitable<cni::Answer<json::object>> status(cni::Call call);
+  std::vector<std::string> garbage(const cni::Call& call) const;
+  std::string lack_of_addresses() const;
+
+  asio::awaitable<cni::Answer<json::object>> add_addresses(cni::Call call);
+  asio::awaitable<cni::Answer<json::object>> check_addresses(cni::Call call);
+  asio::awaitable<cni::Answer<void>> release_addresses(cni::Call call);
+  asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve_with_gateways(Lease lease);
+  asio::awaitable<cni::Answer<void>> reserve_gateway(Family family);
+  static bool is_gateway(const Lease& lease);
+  std::optional<Family> family_without_gateway() const;
+  std::optional<Prefix> block_of(const Ip& ip) const;
+  std::optional<Ip> gateway_of(const Prefix& block) const;
+
+  asio::awaitable<cni::Answer<json::object>> adopt(cni::Call call);
+  asio::awaitable<cni::Answer<json::object>> check_adopted(cni::Call call);
+  asio::awaitable<cni::Answer<void>> release_adopted(cni::Call call);
+  asio::awaitable<cni::Answer<void>> let_go(std::string key, std::uint64_t sequence);
+
+  asio::awaitable<void> recover_lost();
+  asio::awaitable<void> recover(Held lost);
+  asio::awaitable<void> look_regularly();
+  std::vector<Held> everything_held();
+  asio::awaitable<void> undo_untold(cni::Mode mode, std::string key, std::uint64_t sequence);
 
   asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve(cni::Call call);
   asio::awaitable<cni::Answer<void>> make_interface(Interface interface);
@@ -100,7 +146,13 @@ class CniService {
   // The caller holds the key.
   asio::awaitable<cni::Answer<void>> detach(std::string key);
   asio::awaitable<Result<std::uint32_t>> mtu_of_path();
-  asio::awaitable<std::string> answer(std::string request);
+  asio::awaitable<cni::Listener::Reply> answer(std::string request);
+  std::function<void()> undoer(cni::Mode mode, const std::string& key);
+  static std::string key_of(const cni::Call& call);
+  Lease lease_of(const cni::Call& call) const;
+  std::optional<Lease> held_lease(const std::string& key) const;
+  // Makes the attachment's row what is held by now.
+  void show(const std::string& key);
 
   asio::awaitable<Result<void>> take_key(std::string key);
   class KeyHeld;  // gives a key back at the end of its scope
@@ -125,6 +177,12 @@ class CniService {
   std::uint32_t known_mtu_ = 0;
   MonotonicTime mtu_read_at_{};
   std::unique_ptr<cni::Listener> listener_;
+  std::unique_ptr<cni::Adoptions> adoptions_;
+  // By whether it is adopted, and its sequence number.
+  std::map<std::pair<bool, std::uint64_t>, std::uint64_t> netns_numbers_;
+  std::set<Ip> gateways_;  // of blocks, for pods whose interface another plugin makes
+  Signal look_;
+  bool look_wanted_ = false;
 };
 
 }  // namespace tombolo

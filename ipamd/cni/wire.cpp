@@ -30,11 +30,11 @@ std::string encode_request(const Environment& environment, std::string_view conf
                          {"netns", environment.netns},
                          {"interface", environment.interface_name},
                          {"args", environment.args}};
-  return fmt::format(R"({{"protocol":{},"environment":{},"config":{}}})", kProtocol,
-                     to_json(json::value(std::move(variables))), config);
+  return fmt::format(R"({{"protocol":{},"environment":{},"config":{},"acknowledges":true}})",
+                     kProtocol, to_json(json::value(std::move(variables))), config);
 }
 
-Answer<Call> decode_request(std::string_view body) {
+Answer<Request> decode_request(std::string_view body) {
   auto mismatch = [](std::string_view what) {
     return std::unexpected(
         Failure{kAgentMismatch, fmt::format("the agent cannot read the request: {}", what), ""});
@@ -60,7 +60,10 @@ Answer<Call> decode_request(std::string_view body) {
     into = std::move(*text);
   }
   if (!root["config"].present()) return mismatch("request: config: is required");
-  return decode_parsed_call(environment, root["config"].value());
+  auto acknowledges = root["acknowledges"].boolean_or(false);
+  if (!acknowledges) return mismatch(acknowledges.error().what);
+  TRY(call, decode_parsed_call(environment, root["config"].value()));
+  return Request{std::move(call), *acknowledges};
 }
 
 std::string encode_reply(const Answer<json::object>& answer, std::string_view cni_version) {

@@ -30,9 +30,12 @@ TEST_CASE("frames") {
 TEST_CASE("a request arrives as it was sent") {
   Environment environment{"ADD", "c1", "/run/netns/x", "eth0",
                           "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=cart-0;K8S_POD_UID=0-1"};
-  auto call = decode_request(encode_request(
+  auto request = decode_request(encode_request(
       environment, R"({"cniVersion":"1.0.0","name":"pods","type":"tombolo-cni","mtu":9000})"));
-  REQUIRE(call);
+  REQUIRE(request);
+  REQUIRE(request->acknowledges);
+  const Call* call = &request->call;
+  REQUIRE(call->mode == Mode::kInterface);
   REQUIRE(call->command == Command::kAdd);
   REQUIRE(call->cni_version == "1.0.0");
   REQUIRE(call->network == "pods");
@@ -45,6 +48,13 @@ TEST_CASE("a request arrives as it was sent") {
   REQUIRE(call->pod_name == "cart-0");
   REQUIRE(call->pod_uid == "0-1");
   REQUIRE(!call->previous);
+}
+
+TEST_CASE("a plugin of an earlier version does not tell that it passed the answer on") {
+  auto request = decode_request(
+      R"({"protocol":1,"environment":{"command":"VERSION"},"config":{"cniVersion":"1.1.0"}})");
+  REQUIRE(request);
+  REQUIRE(!request->acknowledges);
 }
 
 TEST_CASE("the README's configuration is accepted") {

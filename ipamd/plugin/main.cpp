@@ -105,8 +105,11 @@ bool receive_exactly(int fd, std::string& into, std::size_t size, SteadyTime unt
   return true;
 }
 
-Answer<Reply> ask_agent(const Call& call, const Environment& environment, std::string_view input) {
-  TRY(fd, connect_to_agent(call));
+// The connection stays open until the process ends: `fd` is for tell_passed_on.
+Answer<Reply> ask_agent(const Call& call, const Environment& environment, std::string_view input,
+                        int& fd) {
+  TRY(connected, connect_to_agent(call));
+  fd = connected;
   int code = call.command == Command::kStatus ? kNotAvailable : kTryLater;
   auto until = std::chrono::steady_clock::now() + kAnswerTimeout;
   std::string header;
@@ -129,7 +132,13 @@ Answer<Reply> ask_agent(const Call& call, const Environment& environment, std::s
   return *reply;
 }
 
-Answer<Reply> run(std::string& cni_version) {
+// Best effort: without it the agent undoes an ADD that the runtime knows of, so it comes last, and
+// an agent that is gone meanwhile has the lease on its disk.
+void tell_passed_on(int fd) {
+  if (fd >= 0) static_cast<void>(::send(fd, &kAcknowledgement, 1, MSG_NOSIGNAL));
+}
+
+Answer<Reply> run(std::string& cni_version, int& fd) {
   Environment environment{variable("CNI_COMMAND"), variable("CNI_CONTAINERID"),
                           variable("CNI_NETNS"), variable("CNI_IFNAME"), variable("CNI_ARGS")};
   if (environment.command == "VERSION" && ::isatty(STDIN_FILENO) == 1)
@@ -141,17 +150,20 @@ Answer<Reply> run(std::string& cni_version) {
   TRY(call, decode_call(environment, input));
   cni_version = call.cni_version;
   if (call.command == Command::kVersion) return Reply{true, to_json(encode_versions(cni_version))};
-  return ask_agent(call, environment, input);
+  return ask_agent(call, environment, input, fd);
 }
 
 int main_program() {
   std::string cni_version = "1.1.0";
-  auto reply = run(cni_version);
+  int fd = -1;
+  auto reply = run(cni_version, fd);
   std::string output = reply ? reply->output : to_json(encode_failure(reply.error(), cni_version));
   if (!output.empty()) output += '\n';
   bool printed = std::fwrite(output.data(), 1, output.size(), stdout) == output.size() &&
                  std::fflush(stdout) == 0;
-  return printed && reply && reply->ok ? 0 : 1;
+  bool fine = printed && reply && reply->ok;
+  if (fine) tell_passed_on(fd);
+  return fine ? 0 : 1;
 }
 
 }  // namespace

@@ -177,7 +177,7 @@ TEST_CASE("configuration") {
       {"a chain",
        {"ADD", "a", "/n", "eth0", "", with(R"("prevResult":{})")},
        2,
-       "stdin: prevResult: ADD after another plugin is not supported"},
+       "stdin: prevResult: ADD after another plugin needs \"chained\": true"},
       {"CHECK without a result",
        {"CHECK", "a", "/n", "eth0", "", kGood},
        7,

@@ -1,0 +1,140 @@
+// One life of the service for unit tests, over a kernel in memory and a real lease file whose
+// commits fail on request.
+#pragma once
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <catch2/catch_test_macros.hpp>
+#include <filesystem>
+#include <optional>
+
+#include "ipamd/cni/fake_net.h"
+#include "ipamd/cni/service.h"
+
+namespace tombolo {
+
+using cni::Answer;
+using cni::Call;
+using cni::Command;
+
+class Folder {
+ public:
+  Folder() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
+  ~Folder() {
+    std::error_code ignored;  // a folder that is gone already is as good
+    std::filesystem::remove_all(path_, ignored);
+  }
+  std::string file(const char* name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_ = "/tmp/tombolo-service-XXXXXX";
+};
+
+// Fails a commit on request; else the real file.
+class Store final : public LeaseStore {
+ public:
+  explicit Store(const std::string& path) : inner_(open_sqlite_lease_store(path).value()) {}
+  bool refuse = false;
+  Result<StoredLeases> load() override { return inner_->load(); }
+  Result<void> commit(const std::vector<LeaseChange>& changes) override {
+    if (refuse) return fail(Code::kResourceExhausted, "disk full");
+    return inner_->commit(changes);
+  }
+
+ private:
+  std::unique_ptr<LeaseStore> inner_;
+};
+
+class RecordingHooks final : public InterfaceHooks {
+ public:
+  std::vector<std::string> events;
+  bool refuse = false;
+  asio::awaitable<Result<void>> before_up(Attachment attachment) override {
+    events.push_back("before_up " + attachment.key());
+    if (refuse) co_return fail(Code::kInternal, "no program");
+    co_return Result<void>{};
+  }
+  asio::awaitable<void> removed(Attachment attachment) override {
+    events.push_back("removed " + attachment.key());
+    co_return;
+  }
+};
+
+// One life of an agent's service.
+class Life {
+ public:
+  Life(const Folder& folder, FakeNet& net, InterfaceHooks& hooks, Store& store,
+       std::vector<std::string> blocks = {"10.7.0.0/29", "fd07::/64"}, bool synced = true,
+       Store* adopted = nullptr)
+      : tasks_(context_.get_executor()), clock_(make_system_clock()) {
+    CniSettings settings;
+    settings.node = "n1";
+    settings.socket_path = folder.file("cni.sock");
+    auto writer = tables_.node_blocks.take_writer("test");
+    for (const auto& block : blocks) writer.upsert({"n1", Prefix::parse(block).value()});
+    writer.upsert({"n2", Prefix::parse("10.9.0.0/24").value()});
+    if (synced) writer.mark_synced();
+    settings.dns_addresses = {Ip::parse("169.254.20.10").value()};
+    service_.emplace(settings, net, store, tables_.node_blocks,
+                     tables_.attachments.take_writer("cni"), hooks, tasks_, *clock_, Logger());
+    if (adopted != nullptr) service_->keep_adoptions_in(*adopted);
+    started_ = run(service_->start());
+  }
+  ~Life() {
+    tasks_.cancel();
+    while (tasks_.size() > 0) context_.run_one();
+  }
+  template <class T>
+  T run(asio::awaitable<T> task) {
+    std::optional<T> result;
+    auto body = [](asio::awaitable<T> inner, std::optional<T>& out) -> asio::awaitable<void> {
+      out.emplace(co_await std::move(inner));
+    };
+    asio::co_spawn(context_, body(std::move(task), result), asio::detached);
+    while (!result) context_.run_one();
+    return std::move(*result);
+  }
+  Answer<json::object> call(Command command, const std::string& container,
+                            const std::string& netns = "/run/netns/a") {
+    Call call;
+    call.command = command;
+    call.cni_version = "1.1.0";
+    call.network = "pods";
+    call.container_id = container;
+    call.interface_name = "eth0";
+    call.netns_path = netns;
+    if (command == Command::kCheck) call.previous.emplace();
+    return run(service_->handle(std::move(call)));
+  }
+  int code(Command command, const std::string& container,
+           const std::string& netns = "/run/netns/a") {
+    auto answer = call(command, container, netns);
+    return answer ? 0 : answer.error().code;
+  }
+  Answer<json::object> call(Call call) { return run(service_->handle(std::move(call))); }
+  // Runs the service until the condition holds; false when it does not within 5 s.
+  template <class Condition>
+  bool reaches(Condition condition) {
+    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    while (!condition() && std::chrono::steady_clock::now() < end)
+      context_.run_one_for(std::chrono::milliseconds(20));
+    return condition();
+  }
+  CniService& service() { return *service_; }
+  const Result<void>& started() const { return started_; }
+  const Table<Attachment>& attachments() const { return tables_.attachments; }
+  std::size_t in_use() {
+    return service_->book().allocator().pool(kNodePool)->usage(Family::kV4).in_use;
+  }
+
+ private:
+  asio::io_context context_;
+  TaskGroup tasks_;
+  std::unique_ptr<Clock> clock_;
+  AgentTables tables_;
+  std::optional<CniService> service_;
+  Result<void> started_;
+};
+
+}  // namespace tombolo
