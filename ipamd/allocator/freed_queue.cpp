@@ -50,8 +50,9 @@ std::optional<FreedQueue::Freed> FreedQueue::front(std::int64_t now_ms) {
   skip_withdrawn();
   if (runs_.empty()) return std::nullopt;
   Run& run = runs_.front();
-  run.released_ms = std::min(run.released_ms, now_ms);
-  return Freed{Ip(family_, first_of(run)), run.released_ms};
+  // Rounding alone reaches less far into the future.
+  if (run.released_ms > now_ms + kRunMs) run.released_ms = now_ms;
+  return Freed{Ip(family_, first_of(run)), std::min(run.released_ms, now_ms)};
 }
 
 void FreedQueue::pop() {

@@ -99,8 +99,6 @@ Result<void> LeaseBook::set_ranges(std::string_view pool, std::vector<IpRange> r
 
 Result<LeaseBook::Reservation> LeaseBook::reserve(Lease wanted, std::string_view pool,
                                                   const std::vector<Family>& families) {
-  if (leases_.contains(wanted.key()))
-    return fail(Code::kAlreadyExists, "{} holds addresses already", wanted.key());
   TRY(wishes, allocator_.wishes(pool, families));
   std::vector<Wanted> one;
   one.push_back({std::move(wanted), std::move(wishes)});
@@ -113,7 +111,7 @@ Result<LeaseBook::Reservations> LeaseBook::reserve_all(std::vector<Wanted> wante
   std::set<std::string> keys;
   for (const Wanted& one : wanted) {
     std::string key = one.lease.key();
-    if (leases_.contains(key) || !keys.insert(key).second)
+    if (leases_.contains(key) || (wanted.size() > 1 && !keys.insert(key).second))
       return fail(Code::kAlreadyExists, "{} holds addresses already", key);
     if (std::size_t size = bytes_of_texts(one.lease); size > kLeaseBytes / 2)
       return fail(Code::kInvalidArgument, "the names of {} have {} bytes; the limit is {}",

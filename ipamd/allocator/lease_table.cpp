@@ -25,9 +25,10 @@ LeaseTable::Record LeaseTable::record_of(std::string_view bytes) {
 }
 
 bool LeaseTable::insert(const Lease& lease) {
-  if (contains(lease.key())) return false;
-  records_.insert(record_of(pack_lease(lease, *names_)));
-  return true;
+  std::string bytes = pack_lease(lease, *names_);
+  bool inserted = records_.insert(record_of(bytes)).second;
+  if (!inserted) release_names(bytes, *names_);
+  return inserted;
 }
 
 void LeaseTable::replace(const Lease& lease) {
