@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-PARTS = ["ipam_allocator"]
+PARTS = ["ipam_allocator", "ipam_cni"]
 
 
 def main():

@@ -22,12 +22,12 @@ PROGRAMS = {
     "connect": ("bench_connect", "cost of connect() with and without a service; row to kernel map"),
 }
 MODULES = {
-    "ipam": "pools, durable allocations and the start with many leases, beside host-local's allocator",
+    "ipam": "pools, durable allocations, ADD and DEL of the plugin, each beside host-local; recovery of lost addresses",
     "mesh": "from a remote endpoint's change to the local kernel map, through two real clusters",
     "loss": "a cluster lost and back, out of names and maps; restarts of an agent: what clients in pods see",
 }
 # What a module needs of the release preset, when that is not everything.
-MODULE_TARGETS = {"ipam": ["bench_ipam"]}
+MODULE_TARGETS = {"ipam": ["bench_ipam", "tombolo", "tombolo-cni", "tombolod"]}
 GOAL = re.compile(r"^goal: (?P<name>\S+) = (?P<value>\S+) (?P<unit>.+) \(bound (?P<op>\S+) (?P<bound>\S+)\) (?P<verdict>ok|short)$")
 
 

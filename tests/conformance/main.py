@@ -6,9 +6,13 @@ import sys
 
 import cases_add  # noqa: F401  (cases register themselves)
 import cases_del  # noqa: F401
+import cases_chained  # noqa: F401
+import cases_crash  # noqa: F401
 import cases_gc  # noqa: F401
+import cases_recovery  # noqa: F401
+import cases_together  # noqa: F401
 import suite
-from subjects import SUBJECTS, Given
+from subjects import COMPARED, SUBJECTS, Given
 from world import Failed, World
 
 MARKS = {"passed": "yes", "failed": "NO", "without": "–"}
@@ -45,7 +49,7 @@ def differences(columns):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="tests/conformance/run", description=__doc__)
-    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; all when none is named")
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; {', '.join(COMPARED)} when none is named")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this text")
     parser.add_argument("--table", action="store_true", help="the table in Markdown, with the section of each case")
     parser.add_argument("--report", metavar="FILE", help="the outcomes as JSON")
@@ -62,7 +66,7 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    chosen = {name: SUBJECTS[name] for name in arguments.subjects or ([] if arguments.plugin else SUBJECTS)}
+    chosen = {name: SUBJECTS[name] for name in arguments.subjects or ([] if arguments.plugin else COMPARED)}
     if arguments.plugin:
         chosen["plugin"] = lambda name, world: Given(name, world, arguments.plugin, arguments.config, arguments.ipam)
     columns = {}
@@ -76,7 +80,10 @@ def main():
         with open(arguments.report, "w", encoding="utf-8") as out:
             json.dump([{"subject": name, "name": one.case.name, "state": one.state, "detail": one.detail}
                        for name, outcomes in columns.items() for one in outcomes], out)
-    print("\n".join(table(columns, arguments.table)))
+    for group in sorted({SUBJECTS[name].group if name in SUBJECTS else "plugin" for name in columns}):
+        part = {name: outcomes for name, outcomes in columns.items()
+                if (SUBJECTS[name].group if name in SUBJECTS else "plugin") == group}
+        print("\n".join(table(part, arguments.table)))
     for line in differences(columns):
         print(line)
     return 1 if any(one.state == "failed" for outcomes in columns.values() for one in outcomes) else 0

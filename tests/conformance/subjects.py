@@ -15,6 +15,7 @@ ROUTES = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
 
 
 class Subject:
+    group = "plugin"  # of cases
     ipam = False  # an IPAM plugin: its result has no interfaces
     delegates = False  # runs another plugin for addresses
     agent = None  # the daemon behind it, if any
@@ -57,9 +58,11 @@ class Subject:
 class Tombolo(Subject):
     claims_reservations = True
 
+    subsystems = {}
+
     def __init__(self, name, world):
         super().__init__(name, world, os.path.join(BIN, "tombolo-cni"))
-        self.agent = Agent(world, self.node).start().give_blocks()
+        self.agent = Agent(world, self.node, **self.subsystems).start().give_blocks()
 
     def body(self):
         return {"type": "tombolo-cni", "socket": self.agent.socket}
@@ -75,6 +78,33 @@ class Tombolo(Subject):
 
     def stop(self):
         self.agent.stop()
+
+
+class TomboloAddresses(Tombolo):
+    """Called for addresses only, by a plugin that makes the interface."""
+    ipam = True
+
+    def body(self):
+        return {"type": "conformance", "ipam": {"type": "tombolo-cni", "socket": self.agent.socket, "routes": ROUTES}}
+
+
+class Together(Tombolo):
+    """Tombolo for addresses under Debian's plugins."""
+    group = "together"
+
+
+class Recovery(Tombolo):
+    group = "recovery"
+
+
+class Crash(Tombolo):
+    group = "crash"
+
+
+class Chained(Tombolo):
+    """Tombolo after Debian's plugins, with the real datapath."""
+    group = "chained"
+    subsystems = {"policy": True, "lb": True}
 
 
 def local_ranges(folder, small=False):
@@ -144,4 +174,7 @@ class Given(Subject):
         return {key: value for key, value in self.given.items() if key not in ("cniVersion", "name")}
 
 
-SUBJECTS = {"tombolo-cni": Tombolo, "host-local": HostLocal, "bridge": Bridge}
+SUBJECTS = {"tombolo-cni": Tombolo, "tombolo-ipam": TomboloAddresses, "host-local": HostLocal, "bridge": Bridge,
+            "together": Together, "chained": Chained, "recovery": Recovery, "crash": Crash}
+# What the table of differences compares; the others have cases of their own.
+COMPARED = [name for name, subject in SUBJECTS.items() if subject.group == "plugin"]

@@ -76,14 +76,14 @@ class Netns:
 class World:
     """A node's namespace and what cases make beside it."""
 
-    def __init__(self):
-        self.prefix = f"tbc{os.getpid()}"
+    def __init__(self, parent="/tmp"):
+        self.prefix, self.parent = f"tbc{os.getpid()}", parent
         self.folder, self.processes, self.made, self.count = "", [], [], 0
 
     def __enter__(self):
         # A kill of the runner ends the process kindly first: what is here must go then too.
         signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
-        self.folder = tempfile.mkdtemp(prefix="tombolo-conformance-", dir="/tmp")
+        self.folder = tempfile.mkdtemp(prefix="tombolo-conformance-", dir=self.parent)
         return self
 
     def __exit__(self, *_):

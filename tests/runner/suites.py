@@ -175,7 +175,8 @@ def run_conformance(root, subject):
 
 
 def conformance_suites(root):
-    return [Suite("conformance", lambda: run_conformance(root, "tombolo-cni"))]
+    subjects = ("tombolo-cni", "tombolo-ipam", "together", "chained", "recovery", "crash")
+    return [Suite(f"conformance {subject}", lambda s=subject: run_conformance(root, s)) for subject in subjects]
 
 
 # ---- the story -------------------------------------------------------------------------------------------------------
