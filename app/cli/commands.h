@@ -16,8 +16,9 @@ namespace tombolo::cli {
 
 namespace api = tombolo::admin::v1;
 
-void add_status_commands(CLI::App& app, Session& session);   // status, wait, audit
-void add_plan_commands(CLI::App& app, Session& session);     // plan
+void add_status_commands(CLI::App& app, Session& session);  // status, wait, audit
+void add_plan_commands(CLI::App& app, Session& session);
+void add_plan_questions(CLI::App* plan, Session& session);   // what-if, forecast     // plan
 void add_cluster_commands(CLI::App& app, Session& session);  // cluster
 void add_object_commands(CLI::App& app, Session& session);   // pool, ip, service, endpoint
 void add_policy_commands(CLI::App& app, Session& session);   // policy

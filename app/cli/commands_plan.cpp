@@ -143,6 +143,7 @@ void add_plan_commands(CLI::App& app, Session& session) {
                              "What a node of this cluster must hold (default: a router's)");
   routes_command->add_flag("--commands", options->commands, "Print ip(8) commands");
   runs(routes_command, session, options, routes);
+  add_plan_questions(plan, session);
 }
 
 }  // namespace tombolo::cli

@@ -74,7 +74,9 @@ Conflict smallest_conflict(const Fleet& fleet, Family family) {
   for (const FleetRoot& root : fleet.roots)
     if (!root.uses.empty() || !root.regions.empty()) return conflict;
   const Sizes supply = supply_of(fleet, family);
-  if (supply.empty()) return conflict;
+  bool any = std::ranges::any_of(
+      fleet.roots, [&](const FleetRoot& root) { return root.prefix.family() == family; });
+  if (!any) return conflict;
   auto entries = fewest_entries(entries_of(fleet, family), supply);
   if (entries.empty()) return conflict;
   Fleet without = fleet;

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -235,6 +236,39 @@ Result<Plan> plan_from_json(const Cursor& document);
 // What a change from `before` to `after` means, one line each; empty when applying `after` would
 // change nothing. Origins are not compared.
 std::vector<std::string> diff_plans(const Plan& before, const Plan& after);
+
+// ---- questions to a plan (what_if.cpp) -------------------------------------------------------
+
+// Clusters that get new addresses, and the fleet and plan afterwards. Everybody else keeps theirs.
+struct Renumbering {
+  std::vector<std::string> clusters;  // by name
+  Fleet fleet;
+  Plan plan;
+};
+// Two fleets as one, `a`'s name and clusterset. As few clusters as possible are renumbered: the
+// smallest set that has a part in every overlap. Ids that stand twice become the lowest free ones
+// in `b`. kFailedPrecondition when names contradict each other.
+Result<Renumbering> merge_fleets(const Fleet& a, const Plan& plan_a, const Fleet& b,
+                                 const Plan& plan_b);
+// Makes `prefix` free: every cluster in it moves; it is reserved in the fleet that is returned.
+Result<Renumbering> free_prefix(const Fleet& fleet, const Plan& plan, const Prefix& prefix);
+// The same for that /`length` which takes the fewest clusters.
+Result<Renumbering> free_any(const Fleet& fleet, const Plan& plan, Family family, int length);
+// Makes one summary route of a region less, by moving the clusters of the one with the fewest.
+Result<Renumbering> drop_route(const Fleet& fleet, const Plan& plan, std::string_view region,
+                               Family family);
+
+// How long a range lasts when its cluster grows by a constant factor each year.
+struct Forecast {
+  std::string cluster;
+  BlockUse use = BlockUse::kPod;
+  Prefix prefix;
+  double used = 0;              // nodes, or services
+  double room = 0;              // as many fit
+  std::optional<double> years;  // none: it does not grow
+};
+// The shortest first.
+std::vector<Forecast> forecast(const Plan& plan, const Fleet& fleet, double yearly_growth);
 
 struct PlanTable {
   std::vector<std::string> header;

@@ -1,0 +1,142 @@
+// plan what-if and plan forecast: questions to a fleet file that no daemon is needed for.
+#include "app/admin/plan_messages.h"
+#include "app/cli/commands.h"
+
+namespace tombolo::cli {
+namespace {
+
+constexpr std::size_t kLongestFleet = 3U << 20U;
+
+struct Question {
+  std::string file;
+  std::string to;
+  std::string merge;
+  std::string leave;
+  std::string grow;
+  std::string free;
+  std::string drop_route;
+  double factor = 2;
+  double yearly_growth = 1.5;
+};
+
+struct Planned {
+  Fleet fleet;
+  Plan plan;
+};
+
+Result<Fleet> read_fleet(const std::string& path) {
+  TRY(text, read_input(path, kLongestFleet));
+  api::FleetFile file;
+  file.set_name(path == "-" ? "standard input" : path);
+  file.set_text(std::move(text));
+  return admin::fleet_of(file);
+}
+
+Result<Planned> read_plan(const std::string& path) {
+  TRY(fleet, read_fleet(path));
+  TRY(plan, make_plan(fleet, nullptr));
+  return Planned{std::move(fleet), std::move(plan)};
+}
+
+Result<Renumbering> beside(const Planned& now, Fleet fleet) {
+  TRY(plan, make_plan(fleet, &now.plan));
+  return Renumbering{{}, std::move(fleet), std::move(plan)};
+}
+
+Result<Renumbering> change_one(const Planned& now, const Question& question) {
+  const std::string& name = question.leave.empty() ? question.grow : question.leave;
+  Fleet fleet = now.fleet;
+  auto cluster = std::ranges::find(fleet.clusters, name, &FleetCluster::name);
+  if (cluster == fleet.clusters.end())
+    return fail(Code::kNotFound, "{}: there is no cluster '{}'", question.file, name);
+  if (!question.leave.empty()) {
+    fleet.clusters.erase(cluster);
+  } else {
+    auto times = [&](std::uint32_t count) {
+      return static_cast<std::uint32_t>(std::min(count * question.factor, 1048576.0));
+    };
+    cluster->nodes = times(cluster->nodes);
+    cluster->services = times(cluster->services);
+  }
+  return beside(now, std::move(fleet));
+}
+
+Result<Renumbering> answer(const Planned& now, const Question& question) {
+  if (!question.to.empty()) {
+    TRY(fleet, read_fleet(question.to));
+    return beside(now, std::move(fleet));
+  }
+  if (!question.merge.empty()) {
+    TRY(other, read_plan(question.merge));
+    return merge_fleets(now.fleet, now.plan, other.fleet, other.plan);
+  }
+  if (!question.drop_route.empty())
+    return drop_route(now.fleet, now.plan, question.drop_route, now.fleet.families.front());
+  if (question.free.empty()) return change_one(now, question);
+  if (question.free.starts_with('/')) {
+    TRY(prefix, Prefix::parse("0.0.0.0" + question.free));
+    return free_any(now.fleet, now.plan, Family::kV4, prefix.length());
+  }
+  TRY(prefix, Prefix::parse(question.free));
+  return free_prefix(now.fleet, now.plan, prefix);
+}
+
+Result<void> what_if(const Question& question) {
+  TRY(now, read_plan(question.file));
+  TRY(then, answer(now, question));
+  std::string text = then.clusters.empty() ? "no cluster is renumbered" : "renumbered:";
+  for (const std::string& name : then.clusters) text += " " + name;
+  text += "\n";
+  for (const std::string& line : diff_plans(now.plan, then.plan)) text += line + "\n";
+  for (const Certificate& certificate : then.plan.certificate) text += text_of(certificate) + "\n";
+  return Session::write(text);
+}
+
+Result<void> show_forecast(const Question& question) {
+  TRY(now, read_plan(question.file));
+  std::string text = fmt::format("{:<20}{:<10}{:<26}{:>9}{:>12}  {}\n", "CLUSTER", "USE", "CIDR",
+                                 "USED", "ROOM", "FULL IN");
+  for (const Forecast& each : forecast(now.plan, now.fleet, question.yearly_growth))
+    text += fmt::format("{:<20}{:<10}{:<26}{:>9}{:>12.6g}  {}\n", each.cluster, to_string(each.use),
+                        each.prefix.str(), each.used, each.room,
+                        each.years ? fmt::format("{:.1f} years", *each.years) : "-");
+  return Session::write(text);
+}
+
+}  // namespace
+
+void add_plan_questions(CLI::App* plan, Session& session) {
+  auto question = std::make_shared<Question>();
+  const char* file_help = "Fleet file (YAML or JSON, - for standard input); needs no daemon";
+  CLI::App* command = add_command(plan, "what-if", "Say what a change of the fleet would do",
+                                  "tombolo plan what-if -f fleet.yaml --to next-year.yaml\n"
+                                  "tombolo plan what-if -f fleet.yaml --grow east --factor 4\n"
+                                  "tombolo plan what-if -f fleet.yaml --merge theirs.yaml\n"
+                                  "tombolo plan what-if -f fleet.yaml --free 10.16.0.0/12\n"
+                                  "tombolo plan what-if -f fleet.yaml --drop-route eu-central");
+  command->add_option("-f,--file", question->file, file_help)->required();
+  CLI::Option_group* one = command->add_option_group("change", "What is changed");
+  one->add_option("--to", question->to, "Another fleet file: clusters join, leave, change");
+  one->add_option("--merge", question->merge, "The file of a fleet that becomes part of this one");
+  one->add_option("--leave", question->leave, "A cluster that leaves");
+  one->add_option("--grow", question->grow, "A cluster that grows by --factor");
+  one->add_option("--free", question->free,
+                  "Renumber the fewest clusters to free a prefix, or any of a length (/12)");
+  one->add_option("--drop-route", question->drop_route,
+                  "Renumber the fewest clusters so that this region is a route less");
+  one->require_option(1);
+  command->add_option("--factor", question->factor, "How much nodes and services grow (2)")
+      ->check(CLI::Range(1.0, 1000.0));
+  command->callback(
+      [&session, question] { session.action = [question] { return what_if(*question); }; });
+
+  CLI::App* last = add_command(plan, "forecast", "Say how long each range lasts",
+                               "tombolo plan forecast -f fleet.yaml --yearly-growth 1.3");
+  last->add_option("-f,--file", question->file, file_help)->required();
+  last->add_option("--yearly-growth", question->yearly_growth, "Factor per year (1.5)")
+      ->check(CLI::Range(1.0, 1000.0));
+  last->callback(
+      [&session, question] { session.action = [question] { return show_forecast(*question); }; });
+}
+
+}  // namespace tombolo::cli
