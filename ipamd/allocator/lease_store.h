@@ -41,6 +41,7 @@ struct FreedAddress {
 // Leases as they are stored, packed (lease_codec.h): a million of them are 200 MB, not a GB.
 class StoredLeaseList {
  public:
+  void reserve(std::size_t bytes) { bytes_.reserve(bytes); }
   void add(LeaseState state, std::string_view packed);
   std::size_t size() const { return ends_.size(); }
   bool empty() const { return ends_.empty(); }

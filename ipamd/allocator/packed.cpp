@@ -62,9 +62,18 @@ void digits(PackWriter& out, std::string_view text) {
 }  // namespace
 
 std::uint32_t NameTable::use(std::string_view text) {
+  // Neighbours mostly use the same names: the last one of this length and end is tried first.
+  std::size_t guess =
+      (text.size() * 31 + (text.empty() ? 0U : static_cast<unsigned char>(text.back()))) %
+      recent_.size();
+  std::uint32_t recent = recent_[guess];
+  if (recent < entries_.size() && entries_[recent].users > 0 && entries_[recent].text == text) {
+    ++entries_[recent].users;
+    return recent;
+  }
   if (auto known = numbers_.find(text); known != numbers_.end()) {
     ++entries_[known->second].users;
-    return known->second;
+    return recent_[guess] = known->second;
   }
   if (unused_.empty()) {
     unused_.push_back(static_cast<std::uint32_t>(entries_.size()));
@@ -74,7 +83,7 @@ std::uint32_t NameTable::use(std::string_view text) {
   unused_.pop_back();
   entries_[number] = {std::string(text), 1};
   numbers_.emplace(text, number);
-  return number;
+  return recent_[guess] = number;
 }
 
 void NameTable::release(std::uint32_t number) {
@@ -124,8 +133,13 @@ void PackWriter::text(std::string_view text) {
 }
 
 unsigned PackReader::byte() {
-  auto bytes = raw(1);
-  return bytes.empty() ? 0 : static_cast<unsigned char>(bytes[0]);
+  if (in_.empty()) {
+    ok_ = false;
+    return 0;
+  }
+  auto value = static_cast<unsigned char>(in_.front());
+  in_.remove_prefix(1);
+  return value;
 }
 
 std::uint64_t PackReader::number() {
@@ -214,15 +228,17 @@ void PackReader::shaped(std::string& out, std::string_view shape, std::uint64_t 
     return;
   }
   constexpr std::string_view kDigits = "0123456789abcdef";
+  std::size_t at = out.size();
+  out.resize(at + length);
   bool low = false;
   unsigned value = 0;
-  for (std::size_t i = 0; i < length; ++i) {
+  for (std::size_t i = 0; i < length; ++i, ++at) {
     if (!shape.empty() && shape[i] != 'x') {
-      out += shape[i];
+      out[at] = shape[i];
       continue;
     }
     if (!low) value = byte();
-    out += kDigits[low ? value & 15 : value >> 4];
+    out[at] = kDigits[low ? value & 15 : value >> 4];
     low = !low;
   }
 }

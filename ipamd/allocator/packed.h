@@ -4,6 +4,7 @@
 // with a NameTable they are numbers of it. Pure, any thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -30,6 +31,7 @@ class NameTable {
   };
   std::vector<Entry> entries_;
   std::vector<std::uint32_t> unused_;
+  std::array<std::uint32_t, 64> recent_{};
   // Looked up by string_view, without a copy.
   struct Hash : std::hash<std::string_view> {
     using is_transparent = void;  // NOLINT(readability-identifier-naming)

@@ -108,6 +108,10 @@ class SqliteLeaseStore final : public LeaseStore {
   }
 
   Result<void> load_leases(StoredLeaseList& leases) {
+    // The file's size is more than enough, and memory that is not touched costs nothing.
+    std::int64_t pages = database_.execAndGet("PRAGMA page_count").getInt64();
+    std::int64_t page_size = database_.execAndGet("PRAGMA page_size").getInt64();
+    leases.reserve(static_cast<std::size_t>(pages * page_size));
     SQLite::Statement rows(database_, "SELECT sequence, state, record FROM records ORDER BY 1");
     while (rows.executeStep()) {
       std::int64_t state = rows.getColumn(1).getInt64();
