@@ -232,7 +232,7 @@ FUZZER_TARGET = re.compile(r"^\s*tombolo_fuzzer\(\s*(\w+)", re.MULTILINE)
 
 # Parsers that need no fuzzer of their own, each with the reason.
 FUZZED_THROUGH = {
-    "app/daemon/plan_keeper.h: decode_plan": "parse_json, then plan_from_json: core_text_fuzz, ipamd_plan_fuzzer",
+    "app/daemon/plan_history.h: decode_plan": "parse_json, then plan_from_json: core_text_fuzz, ipamd_plan_fuzzer",
     "app/daemon/fleet_members.h: decode": "this controller's own words of a grant, which app_grant_fuzzer reads",
 }
 

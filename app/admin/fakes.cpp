@@ -129,6 +129,37 @@ Answer<api::ApplyPlanResponse> FakeHandlers::apply(api::ApplyPlanRequest request
   co_return response;
 }
 
+Answer<api::GetPlanResponse> FakeHandlers::get(api::GetPlanRequest, Caller) {
+  api::GetPlanResponse response;
+  response.set_document(R"({"version": 1, "fleet": "islands", "address_space": [], "reserved": [],
+      "clusterset": [], "clusters": [{"name": "east", "id": 1, "region": "sea", "cloud": "on-prem",
+      "nodes": 1, "pods_per_node": 110, "entry": [], "ranges": [{"use": "pod",
+      "cidr": "10.1.0.0/16", "node_prefix_length": 24, "origin": "given"}]}]})");
+  response.set_store_revision(7);
+  co_return response;
+}
+
+Answer<api::PlanHistoryResponse> FakeHandlers::history(api::PlanHistoryRequest, Caller) {
+  api::PlanHistoryResponse response;
+  auto* plan = response.add_plans();
+  plan->set_number(1);
+  plan->mutable_time()->set_seconds(1'767'225'600);
+  plan->set_who("operator/ann");
+  plan->set_reason("the first");
+  plan->set_clusters(2);
+  plan->add_changes("+ cluster east");
+  co_return response;
+}
+
+Answer<api::ApplyPlanResponse> FakeHandlers::rollback(api::RollbackPlanRequest request, Caller) {
+  if (request.number() != 1) co_return fail(Code::kNotFound, "there is no plan 2");
+  api::ApplyPlanResponse response;
+  response.add_changes("- cluster west");
+  response.set_store_revision(9);
+  response.set_number(3);
+  co_return response;
+}
+
 Answer<api::PlanRoutesResponse> FakeHandlers::routes(api::PlanRoutesRequest, Caller) {
   api::PlanRoutesResponse response;
   auto* route = response.add_routes();

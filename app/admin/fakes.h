@@ -39,6 +39,9 @@ class FakeHandlers final : public StatusHandlers,
   Answer<api::ShowPlanResponse> show(api::ShowPlanRequest request, Caller caller) override;
   Answer<api::ApplyPlanResponse> apply(api::ApplyPlanRequest request, Caller caller) override;
   Answer<api::PlanRoutesResponse> routes(api::PlanRoutesRequest request, Caller caller) override;
+  Answer<api::GetPlanResponse> get(api::GetPlanRequest request, Caller caller) override;
+  Answer<api::PlanHistoryResponse> history(api::PlanHistoryRequest request, Caller caller) override;
+  Answer<api::ApplyPlanResponse> rollback(api::RollbackPlanRequest request, Caller caller) override;
   Answer<api::ListClustersResponse> list(api::ListClustersRequest request, Caller caller) override;
   Answer<api::GrantClusterResponse> grant(api::GrantClusterRequest request, Caller caller) override;
   Answer<api::JoinClusterResponse> join(api::JoinClusterRequest request, Caller caller) override;

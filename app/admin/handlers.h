@@ -58,6 +58,11 @@ class PlanHandlers {
   virtual Answer<api::ShowPlanResponse> show(api::ShowPlanRequest request, Caller caller) = 0;
   virtual Answer<api::ApplyPlanResponse> apply(api::ApplyPlanRequest request, Caller caller) = 0;
   virtual Answer<api::PlanRoutesResponse> routes(api::PlanRoutesRequest request, Caller caller) = 0;
+  virtual Answer<api::GetPlanResponse> get(api::GetPlanRequest request, Caller caller) = 0;
+  virtual Answer<api::PlanHistoryResponse> history(api::PlanHistoryRequest request,
+                                                   Caller caller) = 0;
+  virtual Answer<api::ApplyPlanResponse> rollback(api::RollbackPlanRequest request,
+                                                  Caller caller) = 0;
 };
 
 class ClusterHandlers {

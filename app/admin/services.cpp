@@ -43,6 +43,20 @@ class PlanService final : public api::PlanApi::CallbackService {
     return gate_.call("PlanApi/Routes", context, request, response, handlers_,
                       &PlanHandlers::routes);
   }
+  Reply* Get(Context* context, const api::GetPlanRequest* request,
+             api::GetPlanResponse* response) override {
+    return gate_.call("PlanApi/Get", context, request, response, handlers_, &PlanHandlers::get);
+  }
+  Reply* History(Context* context, const api::PlanHistoryRequest* request,
+                 api::PlanHistoryResponse* response) override {
+    return gate_.call("PlanApi/History", context, request, response, handlers_,
+                      &PlanHandlers::history);
+  }
+  Reply* Rollback(Context* context, const api::RollbackPlanRequest* request,
+                  api::ApplyPlanResponse* response) override {
+    return gate_.call("PlanApi/Rollback", context, request, response, handlers_,
+                      &PlanHandlers::rollback);
+  }
 
  private:
   Gate& gate_;

@@ -1,6 +1,8 @@
 // The plan's record and its compare-and-swap.
 #include "app/daemon/plan_keeper.h"
 
+#include <algorithm>
+
 #include "core/records/records.h"
 
 namespace tombolo {
@@ -15,22 +17,6 @@ FollowOptions follow_options() {
 
 }  // namespace
 
-std::string encode_plan(const Plan& plan, WallTime now, std::string_view who,
-                        std::string_view reason) {
-  json::value document = plan_to_json(plan);
-  document.as_object()["applied"] = {
-      {"time", format_rfc3339(now)}, {"by", who}, {"reason", reason}};
-  return to_json(document);
-}
-
-Result<Plan> decode_plan(const KeyValue& kv) {
-  auto document = parse_json(kv.value);
-  if (!document) return std::unexpected(std::move(document).error().with_context(kv.key));
-  DocumentPlace place{kv.key, {}};
-  Cursor root(*document, place);
-  return plan_from_json(root);
-}
-
 PlanKeeper::PlanKeeper(Kv& kv, Table<PlanBlock>::Writer blocks, TaskGroup& tasks, Clock& clock,
                        Rng& rng, Logger log)
     : kv_(kv),
@@ -41,12 +27,12 @@ PlanKeeper::PlanKeeper(Kv& kv, Table<PlanBlock>::Writer blocks, TaskGroup& tasks
 
 void PlanKeeper::on_put(const KeyValue& kv) {
   if (kv.key != records::kPlanKey) return;
-  auto plan = decode_plan(kv);
-  if (!plan)
+  auto record = decode_plan(kv);
+  if (!record)
     return log_.error("the stored plan is refused, the last good one stays: {}",
-                      plan.error().text());
-  blocks_.replace_all(blocks_of(*plan));
-  plan_ = std::move(*plan);
+                      record.error().text());
+  blocks_.replace_all(blocks_of(record->plan));
+  record_ = std::move(*record);
   store_revision_ = kv.mod_revision;
 }
 
@@ -57,39 +43,74 @@ void PlanKeeper::on_delete(const std::string& key) {
 
 void PlanKeeper::on_listed(const std::set<std::string>& keys) {
   // A plan that is there but was refused is not "no plan".
-  if (plan_ || keys.empty()) blocks_.mark_synced();
+  if (record_ || keys.empty()) blocks_.mark_synced();
 }
 
-asio::awaitable<Result<AppliedPlan>> PlanKeeper::apply(Fleet fleet, std::string who,
-                                                       std::string reason, bool dry_run) {
+asio::awaitable<Result<PlanKeeper::Base>> PlanKeeper::base() {
+  Base base;
   std::string key(records::kPlanKey);
   CO_TRY(stored, co_await kv_.get(key));
-  std::optional<Plan> before;
   if (stored) {
     CO_TRY(decoded, decode_plan(*stored));
-    before = std::move(decoded);
-  } else if (plan_) {
-    before = *plan_;  // it was deleted from the store, but clusters live by it
+    base.mod_revision = stored->mod_revision;
+    base.last_number = decoded.number;
+    base.record = std::move(decoded);
+    co_return base;
   }
-  CO_TRY(plan, make_plan(fleet, before ? &*before : nullptr));
+  base.record = record_;  // it was deleted from the store, but clusters live by it
+  std::vector<std::string> damaged;
+  CO_TRY(past, co_await read_plan_history(kv_, damaged));
+  if (record_) base.last_number = record_->number;
+  if (!past.empty()) base.last_number = std::max(base.last_number, past.back().number);
+  co_return base;
+}
+
+asio::awaitable<Result<AppliedPlan>> PlanKeeper::put_in_force(Base base, PlanRecord next,
+                                                              bool dry_run) {
   AppliedPlan applied;
-  applied.store_revision = stored ? stored->mod_revision : 0;
-  applied.changes = diff_plans(before ? *before : Plan{}, plan);
-  applied.plan = std::move(plan);
+  applied.store_revision = base.mod_revision;
+  applied.changes = diff_plans(base.record ? base.record->plan : Plan{}, next.plan);
+  applied.number = applied.changes.empty() ? base.last_number : base.last_number + 1;
+  next.number = applied.number;
+  next.time = clock_.wall_now();
+  applied.plan = next.plan;
   if (applied.changes.empty() || dry_run) co_return applied;
 
   TxnRequest request;
   Compare unchanged;
-  unchanged.key = key;
-  unchanged.number = applied.store_revision;
+  unchanged.key = records::kPlanKey;
+  unchanged.number = base.mod_revision;
   request.compares.push_back(std::move(unchanged));
-  Put put{key, encode_plan(applied.plan, clock_.wall_now(), who, reason), 0};
+  request.then = history_operations(next, base.record ? &*base.record : nullptr);
+  Put put{std::string(records::kPlanKey), encode_plan(next), 0};
   request.then.emplace_back(std::move(put));
   CO_TRY(result, co_await kv_.txn(std::move(request)));
   if (!result.succeeded)
     co_return fail(Code::kAborted, "another plan was applied meanwhile; look at it and try again");
   applied.store_revision = result.revision;
   co_return applied;
+}
+
+asio::awaitable<Result<AppliedPlan>> PlanKeeper::apply(Fleet fleet, std::string who,
+                                                       std::string reason, bool dry_run) {
+  CO_TRY(before, co_await base());
+  PlanRecord next;
+  CO_TRY(plan, make_plan(fleet, before.record ? &before.record->plan : nullptr));
+  next.plan = std::move(plan);
+  next.who = std::move(who);
+  next.reason = std::move(reason);
+  co_return co_await put_in_force(std::move(before), std::move(next), dry_run);
+}
+
+asio::awaitable<Result<AppliedPlan>> PlanKeeper::rollback(std::int64_t number, std::string who,
+                                                          std::string reason, bool dry_run) {
+  CO_TRY(before, co_await base());
+  CO_TRY(next, co_await read_historic_plan(kv_, number));
+  CO_TRY_OK(check_disjoint(next.plan));
+  next.restores = number;
+  next.who = std::move(who);
+  next.reason = std::move(reason);
+  co_return co_await put_in_force(std::move(before), std::move(next), dry_run);
 }
 
 }  // namespace tombolo

@@ -1,6 +1,6 @@
-// The fleet's plan in the cluster's store: reads it into the table `plan_blocks`, and applies a new
-// one. One value holds the whole plan with who applied it and why, so that a change is one
-// compare-and-swap. Controller; control thread.
+// The fleet's plan in the cluster's store: reads it into the table `plan_blocks`, applies a new
+// one, and puts an older one back in force. One value holds the whole plan with who applied it and
+// why, so that a change is one compare-and-swap. Controller; control thread.
 #pragma once
 
 #include <map>
@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "app/daemon/plan_history.h"
 #include "core/clock.h"
 #include "core/kv.h"
 #include "core/log.h"
@@ -20,6 +21,7 @@ namespace tombolo {
 
 struct AppliedPlan {
   Plan plan;
+  std::int64_t number = 0;           // its number in the history; with dry_run: it would have this
   std::vector<std::string> changes;  // empty: the plan in force was this one already
   std::int64_t store_revision = 0;
 };
@@ -32,7 +34,8 @@ class PlanKeeper final : private FollowHandler {
   asio::awaitable<void> run() { return follower_.run(); }
 
   // The plan in force; nullptr while there is none. Valid until the next co_await.
-  const Plan* current() const { return plan_ ? &*plan_ : nullptr; }
+  const Plan* current() const { return record_ ? &record_->plan : nullptr; }
+  const PlanRecord* record() const { return record_ ? &*record_ : nullptr; }
   std::int64_t store_revision() const { return store_revision_; }
   const PrefixFollower& follower() const { return follower_; }
 
@@ -40,8 +43,29 @@ class PlanKeeper final : private FollowHandler {
   // `dry_run`. kAborted when somebody else applied a plan meanwhile; make_plan's errors.
   asio::awaitable<Result<AppliedPlan>> apply(Fleet fleet, std::string who, std::string reason,
                                              bool dry_run);
+  // Puts the plan of this number back in force, under a new number, unless nothing changes or
+  // `dry_run`. kNotFound when the history has it no longer, kFailedPrecondition when its ranges
+  // overlap; else as apply().
+  asio::awaitable<Result<AppliedPlan>> rollback(std::int64_t number, std::string who,
+                                                std::string reason, bool dry_run);
+  // Oldest first; the plan in force is the last one. Damaged records are left out and named.
+  asio::awaitable<Result<std::vector<PlanRecord>>> history(std::vector<std::string>& damaged) {
+    return read_plan_history(kv_, damaged);
+  }
+  asio::awaitable<Result<PlanRecord>> historic(std::int64_t number) {
+    return read_historic_plan(kv_, number);
+  }
 
  private:
+  // What a change begins with: the plan in force and the revision that it must still have.
+  struct Base {
+    std::optional<PlanRecord> record;
+    std::int64_t mod_revision = 0;
+    std::int64_t last_number = 0;
+  };
+  asio::awaitable<Result<Base>> base();
+  asio::awaitable<Result<AppliedPlan>> put_in_force(Base base, PlanRecord next, bool dry_run);
+
   void on_put(const KeyValue& kv) override;
   void on_delete(const std::string& key) override;
   void on_listed(const std::set<std::string>& keys) override;
@@ -50,14 +74,9 @@ class PlanKeeper final : private FollowHandler {
   Table<PlanBlock>::Writer blocks_;
   Clock& clock_;
   Logger log_;
-  std::optional<Plan> plan_;
+  std::optional<PlanRecord> record_;
   std::int64_t store_revision_ = 0;
   PrefixFollower follower_;
 };
-
-// The plan's text as it is stored: plan_to_json with a member "applied" beside it.
-std::string encode_plan(const Plan& plan, WallTime now, std::string_view who,
-                        std::string_view reason);
-Result<Plan> decode_plan(const KeyValue& kv);
 
 }  // namespace tombolo

@@ -67,6 +67,73 @@ TEST_CASE("a plan is applied once; a dry run and a second apply change nothing")
   REQUIRE(world.tables.plan_blocks.revision() == revision);
 }
 
+TEST_CASE("what was in force stays in the history and can be put back") {
+  World world;
+  world.run();
+  std::vector<std::string> damaged;
+  for (int nodes : {2, 40, 400})
+    REQUIRE(
+        world.drive
+            .run(world.keeper.apply(fleet_of_nodes(nodes), "ann", fmt::format("{}", nodes), false))
+            .has_value());
+  auto first = world.drive.run(world.keeper.historic(1)).value();
+  auto dry = world.drive.run(world.keeper.rollback(1, "bob", "no", true)).value();
+  REQUIRE((dry.number == 4 && !dry.changes.empty()));
+  auto back = world.drive.run(world.keeper.rollback(1, "bob", "too large", false)).value();
+  REQUIRE(back.number == 4);
+  REQUIRE(world.drive.until(
+      [&] { return world.keeper.current() != nullptr && *world.keeper.current() == first.plan; }));
+  auto history = world.drive.run(world.keeper.history(damaged)).value();
+  REQUIRE((history.size() == 4 && damaged.empty()));
+  REQUIRE((history[1].who == "ann" && history[1].reason == "40" && history[1].number == 2));
+  REQUIRE((history[3].who == "bob" && history[3].restores == 1));
+  REQUIRE(history[3].plan == first.plan);
+  auto again = world.drive.run(world.keeper.rollback(1, "bob", "", false)).value();
+  REQUIRE((again.number == 4 && again.changes.empty()));
+  auto missing = world.drive.run(world.keeper.rollback(9, "bob", "", false));
+  REQUIRE(missing.error().code == Code::kNotFound);
+}
+
+TEST_CASE("the history is bounded, and a plan from before it enters with the next one") {
+  World world;
+  world.run();
+  Plan old = make_plan(fleet_of_nodes(2), nullptr).value();
+  world.write(to_json(plan_to_json(old)));
+  REQUIRE(world.drive.until([&] { return world.keeper.current() != nullptr; }));
+  for (int nodes = 3; nodes < 3 + kKeptPlans + 5; ++nodes)
+    REQUIRE(world.drive.run(world.keeper.apply(fleet_of_nodes(nodes), "ann", "", false))
+                .value()
+                .number == nodes - 1);
+  std::vector<std::string> damaged;
+  auto history = world.drive.run(world.keeper.history(damaged)).value();
+  REQUIRE(history.size() == std::size_t{kKeptPlans});
+  REQUIRE(history.back().number == kKeptPlans + 6);
+  REQUIRE(history.front().number == 7);
+}
+
+TEST_CASE("a number is never given twice, whatever was deleted") {
+  World world;
+  REQUIRE(world.drive.run(world.keeper.apply(fleet_of_nodes(2), "ann", "", false)).has_value());
+  REQUIRE(world.drive.run(world.keeper.apply(fleet_of_nodes(9), "ann", "", false)).has_value());
+  Delete erase{std::string(records::kPlanKey), ""};
+  REQUIRE(world.drive.run(world.kv.erase(std::move(erase))).has_value());
+  auto next = world.drive.run(world.keeper.apply(fleet_of_nodes(3), "ann", "", false)).value();
+  REQUIRE(next.number == 3);
+}
+
+TEST_CASE("a damaged record of the history is named, and hides nothing else") {
+  World world;
+  world.run();
+  REQUIRE(world.drive.run(world.keeper.apply(fleet_of_nodes(2), "ann", "", false)).has_value());
+  Put put{plan_history_key(7), "{\"version\": 1", 0};
+  REQUIRE(world.drive.run(world.kv.put(std::move(put))).has_value());
+  std::vector<std::string> damaged;
+  auto history = world.drive.run(world.keeper.history(damaged)).value();
+  REQUIRE(history.size() == 1);
+  REQUIRE(damaged.size() == 1);
+  REQUIRE(damaged[0].starts_with("tombolo/v1/plan-history/0000000007: "));
+}
+
 TEST_CASE("a record that is no plan keeps the last good one") {
   World world;
   world.run();

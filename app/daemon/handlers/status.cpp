@@ -68,6 +68,8 @@ class Status final : public admin::StatusHandlers {
     response.set_fleet(config.cluster().fleet());
     response.set_cluster(config.cluster().name());
     response.set_cluster_id(config.cluster().id());
+    response.set_identity_cluster_bits(config.cluster().identity_cluster_bits());
+    response.set_mtu(config.agent().mtu());
     response.set_node(config.node().name());
     *response.mutable_started_at() = timestamp_of(view_.started_at);
     *response.mutable_uptime() = duration_of(view_.clock->wall_now() - view_.started_at);
