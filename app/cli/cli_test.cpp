@@ -173,6 +173,18 @@ TEST_CASE("commands and what they print") {
       {"plan apply", "plan apply -f DIR/fleet.yaml --reason grow",
        "Store revision:  8\n\nnothing to change: this plan is in force\n"},
       {"plan routes", "plan routes --commands", "ip route replace 10.1.0.0/16 via 192.0.2.1\n"},
+      {"plan history", "plan history",
+       "PLAN  TIME                  WHO           CLUSTERS  RESTORES  REASON\n"
+       "1     2026-01-01T00:00:00Z  operator/ann  2         -         the first\n"},
+      {"plan rollback", "plan rollback 1 --reason back",
+       "Plan:            3\n"
+       "Store revision:  9\n"
+       "\n"
+       "- cluster west\n"},
+      {"plan diff", "plan diff 1", "no difference\n"},
+      {"plan export", "plan export --format csv",
+       "cluster,id,region,cloud,use,family,cidr,per_node,origin\n"
+       "east,1,sea,on-prem,pod,IPv4,10.1.0.0/16,24,given\n"},
       {"pool list", "pool list --node east-2",
        "POOL  CLUSTER  NODE    USE  CIDR         SIZE  USED  FREE\n"
        "pod   east     east-2  -    10.1.1.0/24  254   3     251\n"},
@@ -288,14 +300,41 @@ TEST_CASE("every command has help with an example") {
   struct Case {
     const char* line;
   };
-  auto c = GENERATE(
-      values<Case>({{"status"},        {"wait"},          {"audit list"},      {"plan show"},
-                    {"plan apply"},    {"plan routes"},   {"cluster list"},    {"cluster grant"},
-                    {"cluster join"},  {"cluster leave"}, {"pool list"},       {"ip list"},
-                    {"ip explain"},    {"service list"},  {"service explain"}, {"service import"},
-                    {"endpoint list"}, {"policy list"},   {"policy explain"},  {"policy matrix"},
-                    {"flows"},         {"dns query"},     {"pki init"},        {"pki issue"},
-                    {"pki renew"},     {"pki show"},      {"completion bash"}, {"version"}}));
+  auto c = GENERATE(values<Case>({{"status"},
+                                  {"wait"},
+                                  {"audit list"},
+                                  {"plan show"},
+                                  {"plan apply"},
+                                  {"plan routes"},
+                                  {"plan export"},
+                                  {"plan diff"},
+                                  {"plan history"},
+                                  {"plan rollback"},
+                                  {"plan import"},
+                                  {"cluster facts"},
+                                  {"cluster check-join"},
+                                  {"cluster list"},
+                                  {"cluster grant"},
+                                  {"cluster join"},
+                                  {"cluster leave"},
+                                  {"pool list"},
+                                  {"ip list"},
+                                  {"ip explain"},
+                                  {"service list"},
+                                  {"service explain"},
+                                  {"service import"},
+                                  {"endpoint list"},
+                                  {"policy list"},
+                                  {"policy explain"},
+                                  {"policy matrix"},
+                                  {"flows"},
+                                  {"dns query"},
+                                  {"pki init"},
+                                  {"pki issue"},
+                                  {"pki renew"},
+                                  {"pki show"},
+                                  {"completion bash"},
+                                  {"version"}}));
   INFO(c.line);
   admin::TemporaryFolder folder;
   auto arguments = words(c.line, "");
@@ -563,6 +602,34 @@ TEST_CASE("policy matrix: the last step of every conformance case, from a folder
     ++cases;
   }
   REQUIRE(cases >= 70);
+}
+
+// "$ tombolo plan export -f tests/data/…": files of the tree, wherever the test runs.
+std::vector<std::string> words_of_guide(const std::string& line) {
+  std::vector<std::string> all = words(line.substr(std::string("$ tombolo ").size()), "");
+  for (std::string& word : all)
+    if (std::size_t at = word.find("tests/data/"); at != std::string::npos)
+      word.replace(at, std::string("tests/data").size(), TOMBOLO_TEST_DATA);
+  return all;
+}
+
+TEST_CASE("the guide to exports, imports, history and joins shows what the program prints") {
+  Fixture fixture;
+  std::string guide = read_file(TOMBOLO_TEST_DATA "/../../docs/plan-exports.md").value();
+  int examples = 0;
+  const std::string fence = "```\n";
+  for (std::size_t at = guide.find(fence + "$ tombolo "); at != std::string::npos;
+       at = guide.find(fence + "$ tombolo ", at + 1)) {
+    std::size_t begin = at + fence.size();
+    std::size_t line_end = guide.find('\n', begin);
+    std::size_t end = guide.find("```", begin);
+    std::string line = guide.substr(begin, line_end - begin);
+    Outcome outcome = fixture.program.run(words_of_guide(line));
+    INFO(line << "\n" << outcome.err);
+    REQUIRE(outcome.out == guide.substr(line_end + 1, end - line_end - 1));
+    ++examples;
+  }
+  REQUIRE(examples == 5);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "app/cli/session.h"
+#include "ipamd/plan/plan.h"
 #include "schema/admin/v1/admin.grpc.pb.h"
 #include "schema/admin/v1/policy.grpc.pb.h"
 
@@ -29,6 +30,14 @@ void add_completion_command(CLI::App& app, Session& session);
 
 // What a daemon is asked in the group "policy": list, explain.
 void add_policy_questions(CLI::App* policy, Session& session);
+// In the group "plan": import; export; diff, history and rollback.
+void add_plan_import(CLI::App* plan, Session& session);
+void add_plan_export(CLI::App* plan, Session& session);
+void add_plan_history(CLI::App* plan, Session& session);
+// In the group "cluster": facts, check-join.
+void add_join_checks(CLI::App* cluster, Session& session);
+// A plan of the daemon's: the one of this number, or with 0 the one in force.
+Result<Plan> stored_plan(Session& session, std::int64_t number);
 
 // A group of commands ("cluster"), one of which must be given.
 CLI::App* add_group(CLI::App& app, const std::string& name, const std::string& description);

@@ -138,6 +138,7 @@ void add_cluster_commands(CLI::App& app, Session& session) {
                                 &api::ClusterApi::Stub::List, cluster_view("clusters"));
   add_grant(cluster, session);
   add_join(cluster, session);
+  add_join_checks(cluster, session);
 
   auto request = std::make_shared<api::LeaveClusterRequest>();
   CLI::App* leave =

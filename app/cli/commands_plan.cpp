@@ -69,7 +69,7 @@ Result<void> apply(Session& session, const PlanOptions& options) {
   request.set_dry_run(options.dry_run);
   TRY(response, session.call<api::PlanApi>(&api::PlanApi::Stub::Apply, request));
   return session.print(response,
-                       {.facts = {{"Store revision", "store_revision"}},
+                       {.facts = {{"Plan", "number", true}, {"Store revision", "store_revision"}},
                         .sections = {{"changes", {}, "nothing to change: this plan is in force"}}});
 }
 
@@ -130,7 +130,7 @@ void add_plan_commands(CLI::App& app, Session& session) {
       ->add_option("-f,--file", options->file, "Fleet file (YAML or JSON, - for standard input)")
       ->required();
   apply_command->add_flag("--dry-run", options->dry_run, "Only say what would change");
-  apply_command->add_option("--reason", options->reason, "Kept in the audit log");
+  apply_command->add_option("--reason", options->reason, "Kept with the plan and in the audit log");
   runs(apply_command, session, options, apply);
 
   CLI::App* routes_command =
@@ -144,6 +144,9 @@ void add_plan_commands(CLI::App& app, Session& session) {
   routes_command->add_flag("--commands", options->commands, "Print ip(8) commands");
   runs(routes_command, session, options, routes);
   add_plan_questions(plan, session);
+  add_plan_export(plan, session);
+  add_plan_import(plan, session);
+  add_plan_history(plan, session);
 }
 
 }  // namespace tombolo::cli

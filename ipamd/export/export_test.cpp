@@ -121,24 +121,5 @@ TEST_CASE("a cluster's route table leads to all others, and its pods to its entr
   REQUIRE(to_json(table.at("to_regions")) == R"([{"destination":"10.64.0.0/15","region":"sea"}])");
 }
 
-// The fenced block that follows `marker` in docs/plan-exports.md.
-std::string guide_block(const std::string& marker) {
-  auto guide = read_file(std::string(TOMBOLO_TEST_DATA) + "/../../docs/plan-exports.md");
-  REQUIRE(guide.has_value());
-  auto at = guide->find("<!-- " + marker + " -->");
-  CAPTURE(marker);
-  REQUIRE(at != std::string::npos);
-  auto begin = guide->find('\n', guide->find("```", at)) + 1;
-  return guide->substr(begin, guide->find("```", begin) - begin);
-}
-
-TEST_CASE("the guide shows what is written") {
-  auto format = GENERATE(values<std::string>({"kubeadm", "frr"}));
-  const char* line =
-      "$ tombolo plan export -f tests/data/plan/given.yaml --format {} --cluster east\n";
-  REQUIRE(guide_block(format) ==
-          fmt::format(fmt::runtime(line), format) + exported(given_plan(), format, "east"));
-}
-
 }  // namespace
 }  // namespace tombolo
