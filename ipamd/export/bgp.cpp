@@ -15,6 +15,14 @@ std::uint32_t most_of(std::size_t planned) {
   return std::max<std::uint32_t>(16, 2 * static_cast<std::uint32_t>(planned));
 }
 
+// A cluster outside the mesh has no id, and so no number.
+Result<void> check_id(const PlannedCluster& cluster) {
+  if (cluster.id == 0)
+    return fail(Code::kFailedPrecondition, "cluster {} has no id, which its AS number follows from",
+                cluster.name);
+  return {};
+}
+
 std::vector<Prefix> summaries(const Plan& plan) {
   std::vector<Prefix> all;
   for (const RegionSummary& summary : region_summaries(plan))
@@ -23,6 +31,7 @@ std::vector<Prefix> summaries(const Plan& plan) {
 }
 
 Result<BgpSpeaker> entry_node(const Plan& plan, const PlannedCluster& cluster, unsigned node) {
+  TRY_OK(check_id(cluster));
   BgpSpeaker speaker;
   speaker.as = as_of(cluster);
   speaker.router_id = Ip::v4(cluster.id << 8 | node);
@@ -64,6 +73,7 @@ Result<BgpSpeaker> fleet_router(const Plan& plan) {
   router.announces = summaries(plan);
   std::vector<Prefix> planned;
   for (const PlannedCluster& cluster : plan.clusters) {
+    TRY_OK(check_id(cluster));
     add_sessions(cluster, router);
     if (auto gateway = gateway_address(cluster, Family::kV4);
         gateway && router.router_id == Ip::v4(1))

@@ -74,8 +74,8 @@ Result<std::string> cilium(const Job& job) {
   std::uint32_t most = kUsualClusters;
   for (const PlannedCluster& other : job.plan.clusters)
     if (other.id > most) most = kMostClusters;
-  if (cluster.id > kMostClusters)
-    return fail(Code::kFailedPrecondition, "cluster {} has id {}; Cilium knows ids up to {}",
+  if (cluster.id == 0 || cluster.id > kMostClusters)
+    return fail(Code::kFailedPrecondition, "cluster {} has id {}; Cilium needs one from 1 to {}",
                 cluster.name, cluster.id, kMostClusters);
   std::string text = heading(job, "cilium");
   text += fmt::format(

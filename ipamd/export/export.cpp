@@ -12,7 +12,10 @@ using Write = Result<std::string> (*)(const exports::Job&);
 struct Format {
   ExportFormat shown;
   Write write;
+  bool of_pairs = false;  // grows with the square of the clusters
 };
+
+constexpr std::size_t kMostInPairs = 255;
 
 using enum ExportScope;
 
@@ -27,15 +30,19 @@ constexpr std::array kFormats = {
     Format{{"bird", kFleetOrCluster, "BIRD 2: the router between the clusters, or an entry node"},
            exports::bird},
     Format{{"security-groups", kFleet, "firewall rules per pair of clusters (JSON)"},
-           exports::security_groups},
-    Format{{"security-groups-csv", kFleet, "the same, one per line"}, exports::security_groups_csv},
+           exports::security_groups,
+           true},
+    Format{{"security-groups-csv", kFleet, "the same, one per line"},
+           exports::security_groups_csv,
+           true},
     Format{{"aws-security-group", kOneCluster, "AWS IpPermissions, ingress"},
            exports::aws_security_group},
     Format{{"azure-security-group", kOneCluster, "Azure securityRules, inbound"},
            exports::azure_security_group},
     Format{{"gcp-firewall", kOneCluster, "GCP firewall resources, ingress"}, exports::gcp_firewall},
     Format{{"route-tables", kFleet, "routes of each cluster to each other (JSON)"},
-           exports::route_tables},
+           exports::route_tables,
+           true},
     Format{{"csv", kFleet, "every range, one per line"}, exports::csv},
     Format{{"markdown", kFleet, "tables for a wiki"}, exports::markdown},
 };
@@ -92,6 +99,10 @@ Result<std::string> export_plan(const Plan& plan, const ExportRequest& request) 
   if (job.cluster == nullptr && format->shown.scope == kOneCluster)
     return fail(Code::kInvalidArgument, "format {} is for one cluster; name it (--cluster)",
                 request.format);
+  if (job.cluster == nullptr && format->of_pairs && plan.clusters.size() > kMostInPairs)
+    return fail(Code::kFailedPrecondition,
+                "{} clusters are too many pairs for one file (from {} on); name one (--cluster)",
+                plan.clusters.size(), kMostInPairs + 1);
   return format->write(job);
 }
 

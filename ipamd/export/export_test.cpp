@@ -41,6 +41,33 @@ TEST_CASE("a stored plan cannot smuggle words into a configuration") {
   REQUIRE(text.error().code == Code::kInvalidArgument);
 }
 
+TEST_CASE("a cluster without an id gets what needs none") {
+  Plan plan = given_plan();
+  plan.clusters[1].id = 0;
+  for (const char* format : {"kubeadm", "calico", "spiderpool", "route-tables", "security-groups"})
+    exported(plan, format, "west");
+  REQUIRE_THAT(exported(plan, "csv", "west"), ContainsSubstring("west,,sky,"));
+  REQUIRE_THAT(exported(plan, "terraform", "west"), ContainsSubstring("\"asn\": null"));
+  for (const ExportRequest& request :
+       {ExportRequest{"frr", "", 1}, ExportRequest{"bird", "west", 1},
+        ExportRequest{"cilium", "west", 1}})
+    REQUIRE(export_plan(plan, request).error().code == Code::kFailedPrecondition);
+}
+
+TEST_CASE("pairs of very many clusters are asked for one by one") {
+  Plan plan = given_plan();
+  for (std::uint32_t id = 3; id < 300; ++id) {
+    PlannedCluster more = plan.clusters[1];
+    more.name = fmt::format("z{}", id);
+    more.id = id;
+    plan.clusters.push_back(std::move(more));
+  }
+  for (const char* format : {"security-groups", "security-groups-csv", "route-tables"}) {
+    REQUIRE(export_plan(plan, {format, "", 1}).error().code == Code::kFailedPrecondition);
+    exported(plan, format, "z299");
+  }
+}
+
 TEST_CASE("every format is written for every cluster, and ends with a line break") {
   for (const Plan& plan : {demo_plan(), clouds_plan(), given_plan(), six_plan()})
     for (const ExportFormat& format : export_formats()) {

@@ -16,7 +16,7 @@ std::string per_node(const PlannedRange& range) {
 Row row_of(const PlannedCluster* cluster, const PlannedRange& range) {
   Row row{"", "", "", ""};
   if (cluster != nullptr)
-    row = {cluster->name, fmt::format("{}", cluster->id), cluster->region,
+    row = {cluster->name, cluster->id == 0 ? "" : fmt::format("{}", cluster->id), cluster->region,
            std::string(to_string(cluster->cloud))};
   for (std::string_view text : {to_string(range.use), to_string(range.prefix.family())})
     row.emplace_back(text);

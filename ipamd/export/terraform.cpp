@@ -1,5 +1,8 @@
 // Terraform: one variable "tombolo" with everything that a module may want to know, as
 // terraform.tfvars.json. Lists everywhere, also of one element, so that a type can be declared.
+#include <algorithm>
+#include <map>
+
 #include "core/json.h"
 #include "ipamd/export/internal.h"
 
@@ -37,10 +40,16 @@ json::object node_prefix_lengths(const PlannedCluster& cluster) {
 }
 
 json::object cluster_object(const PlannedCluster& cluster) {
-  return {{"id", std::int64_t{cluster.id}},
+  json::value id = nullptr;
+  json::value as = nullptr;
+  if (cluster.id != 0) {
+    id = std::int64_t{cluster.id};
+    as = std::int64_t{as_of(cluster)};
+  }
+  return {{"id", std::move(id)},
           {"region", cluster.region},
           {"cloud", to_string(cluster.cloud)},
-          {"asn", std::int64_t{as_of(cluster)}},
+          {"asn", std::move(as)},
           {"nodes", std::int64_t{cluster.nodes}},
           {"pods_per_node", std::int64_t{cluster.pods_per_node}},
           {"underlay", by_family(ranges_of(cluster, BlockUse::kUnderlay))},
@@ -59,14 +68,11 @@ Result<std::string> terraform(const Job& job) {
   for (const PlannedCluster& cluster : job.plan.clusters)
     if (job.cluster == nullptr || job.cluster == &cluster)
       clusters[cluster.name] = cluster_object(cluster);
+  std::map<std::string, std::vector<Prefix>> routes;
+  for (const RegionSummary& summary : region_summaries(job.plan))
+    std::ranges::copy(summary.prefixes, std::back_inserter(routes[summary.region]));
   json::object regions;
-  for (const PlannedCluster& cluster : job.plan.clusters) {
-    std::vector<Prefix> routes;
-    for (const RegionSummary& summary : region_summaries(job.plan))
-      if (summary.region == cluster.region)
-        routes.insert(routes.end(), summary.prefixes.begin(), summary.prefixes.end());
-    regions[cluster.region] = by_family(routes);
-  }
+  for (const auto& [region, prefixes] : routes) regions[region] = by_family(prefixes);
   std::vector<Prefix> clusterset;
   for (const PlannedRange& range : job.plan.clusterset) clusterset.push_back(range.prefix);
   json::object fleet{{"fleet", job.plan.fleet},
