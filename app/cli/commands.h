@@ -9,9 +9,12 @@
 #include <string>
 
 #include "app/cli/session.h"
-#include "ipamd/plan/plan.h"
 #include "schema/admin/v1/admin.grpc.pb.h"
 #include "schema/admin/v1/policy.grpc.pb.h"
+
+namespace tombolo {
+struct Plan;
+}
 
 namespace tombolo::cli {
 

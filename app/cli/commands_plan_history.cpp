@@ -1,6 +1,7 @@
 // plan diff, history, rollback: what was in force before, and how to get back to it.
 #include "app/admin/plan_messages.h"
 #include "app/cli/commands.h"
+#include "ipamd/plan/plan.h"
 
 namespace tombolo::cli {
 namespace {

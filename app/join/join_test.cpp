@@ -129,6 +129,26 @@ TEST_CASE("a full address space is said to be full, and findings are bounded") {
   REQUIRE(findings.back().here == "51 more");
 }
 
+TEST_CASE("all overlaps of two sides are found, and no others") {
+  JoinFacts here = side("east", 1);
+  JoinFacts there = side("west", 2);
+  here.ranges.clear();
+  there.ranges.clear();
+  const std::vector<std::string> prefixes{
+      "10.0.0.0/8", "10.0.0.0/16", "10.1.0.0/16", "10.1.2.0/24", "10.128.0.0/9",  "10.255.255.0/24",
+      "11.0.0.0/8", "fd00::/16",   "fd00:1::/48", "fd01::/16",   "10.1.2.128/25", "10.1.2.3/32"};
+  for (const std::string& text : prefixes) {
+    here.ranges.push_back(block("a" + text, BlockUse::kPod, text));
+    there.ranges.push_back(block("b" + text, BlockUse::kPod, text));
+  }
+  std::size_t expected = 0;
+  for (const PlanBlock& ours : here.ranges)
+    for (const PlanBlock& theirs : there.ranges) expected += ours.prefix.overlaps(theirs.prefix);
+  auto findings = check_join(here, there);
+  REQUIRE(findings.size() == expected);
+  for (const JoinFinding& finding : findings) REQUIRE(finding.kind == "cidr");
+}
+
 TEST_CASE("facts come back from their JSON") {
   JoinFacts facts = side("east", 1);
   facts.joined = {{"north", 3}};
