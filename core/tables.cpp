@@ -17,6 +17,10 @@ std::string_view to_string(BlockUse use) {
       return "service";
     case BlockUse::kClusterset:
       return "clusterset";
+    case BlockUse::kLoadBalancer:
+      return "load-balancer";
+    case BlockUse::kTunnel:
+      return "tunnel";
   }
   return "?";
 }

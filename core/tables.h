@@ -3,6 +3,7 @@
 // unless a row says otherwise.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -23,8 +24,15 @@ std::string object_key(std::string_view name_space, std::string_view name);  // 
 // ---- the fleet's plan
 // ------------------------------------------------------------------------------------------------
 
-enum class BlockUse { kUnderlay, kPod, kService, kClusterset };
-std::string_view to_string(BlockUse use);  // "underlay", "pod", "service", "clusterset"
+enum class BlockUse { kUnderlay, kPod, kService, kClusterset, kLoadBalancer, kTunnel };
+// "underlay", "pod", "service", "clusterset", "load-balancer", "tunnel"
+std::string_view to_string(BlockUse use);
+inline constexpr std::array kBlockUses{BlockUse::kUnderlay,     BlockUse::kPod,
+                                       BlockUse::kService,      BlockUse::kClusterset,
+                                       BlockUse::kLoadBalancer, BlockUse::kTunnel};
+// Those that a cluster has; the clusterset's belong to the whole fleet.
+inline constexpr std::array kClusterUses{BlockUse::kUnderlay, BlockUse::kPod, BlockUse::kService,
+                                         BlockUse::kLoadBalancer, BlockUse::kTunnel};
 
 // A range that the plan gives to a cluster, or (kClusterset, empty cluster) to the whole fleet.
 struct PlanBlock {

@@ -31,8 +31,7 @@ Result<PlanBlock> block_at(const Cursor& entry) {
   Cursor use = entry["use"];
   TRY(text, use.string());
   bool known = false;
-  for (BlockUse each :
-       {BlockUse::kUnderlay, BlockUse::kPod, BlockUse::kService, BlockUse::kClusterset})
+  for (BlockUse each : kBlockUses)
     if (text == to_string(each)) {
       block.use = each;
       known = true;

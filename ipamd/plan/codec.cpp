@@ -34,17 +34,21 @@ Result<Prefix> read_prefix(const Cursor& cursor) {
 
 // The value whose name (by to_string) stands in the document.
 template <class Enum>
-Result<Enum> read_enum(const Cursor& cursor, std::initializer_list<Enum> all) {
+Result<Enum> read_enum(const Cursor& cursor, std::span<const Enum> all) {
   TRY(text, cursor.string());
   for (Enum each : all)
     if (text == to_string(each)) return each;
   return cursor.error(fmt::format("'{}' is not known", text.substr(0, 64)));
 }
 
+template <class Enum>
+Result<Enum> read_enum(const Cursor& cursor, std::initializer_list<Enum> all) {
+  return read_enum(cursor, std::span<const Enum>(all));
+}
+
 Result<PlannedRange> read_range(const Cursor& entry) {
   PlannedRange range;
-  TRY(use, read_enum(entry["use"], {BlockUse::kUnderlay, BlockUse::kPod, BlockUse::kService,
-                                    BlockUse::kClusterset}));
+  TRY(use, read_enum(entry["use"], std::span<const BlockUse>(kBlockUses)));
   range.use = use;
   TRY(prefix, read_prefix(entry["cidr"]));
   range.prefix = prefix;

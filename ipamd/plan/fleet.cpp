@@ -107,11 +107,11 @@ class FleetReader {
 
   static Result<BlockUse> read_use(const Cursor& cursor) {
     TRY(text, cursor.string());
-    for (BlockUse use :
-         {BlockUse::kUnderlay, BlockUse::kPod, BlockUse::kService, BlockUse::kClusterset})
+    for (BlockUse use : kBlockUses)
       if (text == to_string(use)) return use;
     return cursor.error(
-        fmt::format("'{}' is not underlay, pod, service or clusterset", text.substr(0, 64)));
+        fmt::format("'{}' is not underlay, pod, service, clusterset, load-balancer or tunnel",
+                    text.substr(0, 64)));
   }
 
   // How the 24 bits of an identity are split decides how many clusters can be told apart.

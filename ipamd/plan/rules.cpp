@@ -106,10 +106,12 @@ Result<RangeSize> size_of(const Fleet& fleet, const FleetCluster& cluster, Block
       return pod_size(cluster, rules, family, node_prefix_length);
     case BlockUse::kService:
       return service_size(cluster, family);
+    case BlockUse::kLoadBalancer:
+    case BlockUse::kTunnel:
     case BlockUse::kClusterset:
       break;
   }
-  return fail(Code::kInternal, "a clusterset range belongs to no cluster");
+  return fail(Code::kInternal, "no cluster asks for a {} range", to_string(use));
 }
 
 RangeSize clusterset_size(std::uint32_t services, Family family) {
