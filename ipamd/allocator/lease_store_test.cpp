@@ -3,35 +3,14 @@
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
 #include <catch2/catch_test_macros.hpp>
-#include <filesystem>
 #include <fstream>
-#include <functional>
 
 #include "ipamd/allocator/lease_book.h"
+#include "ipamd/allocator/test_loop.h"
 
 namespace tombolo {
 namespace {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string path = "/tmp/tombolo-lease-XXXXXX";
-    REQUIRE(::mkdtemp(path.data()) != nullptr);
-    path_ = path;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;  // a folder that is gone already is as good
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string file(const char* name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 Lease lease_of(const std::string& container) {
   Lease lease;
@@ -43,28 +22,17 @@ Lease lease_of(const std::string& container) {
   return lease;
 }
 
-// An executor, a worker and a book over `store`; one life of an agent.
+// A book over `store`; one life of an agent.
 class Life {
  public:
   explicit Life(LeaseStore& store)
-      : tasks_(context_.get_executor()),
-        clock_(make_system_clock()),
-        book_(store, worker_, tasks_, *clock_, Logger()) {}
-  ~Life() {
-    tasks_.cancel();
-    while (tasks_.size() > 0) context_.run_one();
-  }
-  // Drives the loop until `task` has ended.
+      : book_(store, worker_, loop_.tasks(), loop_.clock(), Logger()) {}
+  ~Life() { loop_.end(); }
   template <class T>
   T run(asio::awaitable<T> task) {
-    std::optional<T> result;
-    auto body = [](asio::awaitable<T> inner, std::optional<T>& out) -> asio::awaitable<void> {
-      out.emplace(co_await std::move(inner));
-    };
-    asio::co_spawn(context_, body(std::move(task), result), asio::detached);
-    while (!result) context_.run_one();
-    return std::move(*result);
+    return loop_.run(std::move(task));
   }
+  TestLoop& loop() { return loop_; }
   LeaseBook& book() { return book_; }
   Lease acquire(const std::string& container) {
     auto reservation = book_.reserve(lease_of(container), kNodePool, {});
@@ -74,29 +42,9 @@ class Life {
   }
 
  private:
-  asio::io_context context_;
+  TestLoop loop_;
   Worker worker_;
-  TaskGroup tasks_;
-  std::unique_ptr<Clock> clock_;
   LeaseBook book_;
-};
-
-// Passes on to a real store, or refuses.
-class Refusing final : public LeaseStore {
- public:
-  explicit Refusing(LeaseStore& inner) : inner_(inner) {}
-  std::function<bool(const LeaseChange&)> refuses = [](const LeaseChange&) { return false; };
-  std::size_t commits = 0;
-  Result<StoredLeases> load() override { return inner_.load(); }
-  Result<void> commit(const std::vector<LeaseChange>& changes) override {
-    ++commits;
-    for (const auto& change : changes)
-      if (refuses(change)) return fail(Code::kResourceExhausted, "disk full");
-    return inner_.commit(changes);
-  }
-
- private:
-  LeaseStore& inner_;
 };
 
 std::vector<Prefix> blocks() {
@@ -104,7 +52,7 @@ std::vector<Prefix> blocks() {
 }
 
 TEST_CASE("what is committed is there after a restart") {
-  TemporaryFolder folder;
+  Folder folder;
   Lease kept;
   Ip freed_first;
   {
@@ -140,9 +88,8 @@ TEST_CASE("what is committed is there after a restart") {
 }
 
 TEST_CASE("many callers share a commit") {
-  TemporaryFolder folder;
-  auto file = open_sqlite_lease_store(folder.file("leases.db")).value();
-  Refusing store(*file);
+  Folder folder;
+  Store store(folder.file("leases.db"));
   Life life(store);
   REQUIRE(life.run(life.book().load()));
   REQUIRE(life.book().set_blocks(kNodePool, {Prefix::parse("10.0.0.0/16").value()}));
@@ -152,19 +99,18 @@ TEST_CASE("many callers share a commit") {
         life.book().reserve(lease_of("c" + std::to_string(i)), kNodePool, {})->ticket);
   for (auto& ticket : tickets) REQUIRE(life.run(life.book().durable(ticket)));
   REQUIRE(store.commits == 1);
-  REQUIRE(file->load()->leases.size() == 1000);
+  REQUIRE(store.load()->leases.size() == 1000);
 }
 
 TEST_CASE("a store that cannot write: nothing is answered, nothing is lost, then it goes on") {
-  TemporaryFolder folder;
-  auto file = open_sqlite_lease_store(folder.file("leases.db")).value();
-  Refusing store(*file);
+  Folder folder;
+  Store store(folder.file("leases.db"));
   {
     Life life(store);
     REQUIRE(life.run(life.book().load()));
     REQUIRE(life.book().set_blocks(kNodePool, {Prefix::parse("10.0.0.0/31").value()}));
     Lease held = life.acquire("held");
-    store.refuses = [](const LeaseChange&) { return true; };
+    store.refuse = true;
     auto reservation = life.book().reserve(lease_of("a"), kNodePool, {}).value();
     REQUIRE(life.run(life.book().durable(reservation.ticket)).error().what == "disk full");
     life.book().abandon("a/eth0", reservation.lease.sequence);
@@ -172,24 +118,19 @@ TEST_CASE("a store that cannot write: nothing is answered, nothing is lost, then
     REQUIRE(*life.book().find("held/eth0") == held);
     REQUIRE(life.book().journal().trouble() == "resource exhausted: disk full");
     // The reservation of "b" is written, its erasure is not; then "c" gets the address.
-    store.refuses = [](const LeaseChange&) { return false; };
+    store.refuse = false;
     Lease b = life.acquire("b");
     REQUIRE(life.book().journal().trouble().empty());
     store.refuses = [](const LeaseChange& change) {
       return std::holds_alternative<EraseLease>(change);
     };
     life.book().abandon("b/eth0", b.sequence);
-    while (life.book().journal().trouble().empty())
-      REQUIRE(life.run([](LeaseBook& book) -> asio::awaitable<Result<void>> {
-        auto clock = make_system_clock();
-        CO_TRY_OK(co_await clock->sleep_for(std::chrono::milliseconds(1)));
-        co_return book.set_blocks(kNodePool, {Prefix::parse("10.0.0.0/31").value()});
-      }(life.book())));
+    REQUIRE(life.loop().reaches([&] { return !life.book().journal().trouble().empty(); }));
     Lease c = life.acquire("c");
     REQUIRE(c.attachment.ips == b.attachment.ips);
   }
-  REQUIRE(file->load()->leases.size() == 3);
-  store.refuses = [](const LeaseChange&) { return false; };
+  REQUIRE(store.load()->leases.size() == 3);
+  store.refuses = nullptr;
   Life life(store);
   REQUIRE(life.run(life.book().load()));
   REQUIRE(life.book().leases().size() == 2);
@@ -198,7 +139,7 @@ TEST_CASE("a store that cannot write: nothing is answered, nothing is lost, then
 }
 
 TEST_CASE("two attached leases with one address are refused") {
-  TemporaryFolder folder;
+  Folder folder;
   auto store = open_sqlite_lease_store(folder.file("leases.db")).value();
   Lease first = lease_of("a");
   first.sequence = 1;
@@ -216,7 +157,7 @@ TEST_CASE("two attached leases with one address are refused") {
 }
 
 TEST_CASE("files that are not ours, newer, or open elsewhere are refused") {
-  TemporaryFolder folder;
+  Folder folder;
   {
     SQLite::Database other(folder.file("other.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
     other.exec("CREATE TABLE things(a)");

@@ -2,13 +2,9 @@
 // commits fail on request.
 #pragma once
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
-#include <catch2/catch_test_macros.hpp>
-#include <filesystem>
 #include <optional>
 
+#include "ipamd/allocator/test_loop.h"
 #include "ipamd/cni/fake_net.h"
 #include "ipamd/cni/service.h"
 
@@ -17,34 +13,6 @@ namespace tombolo {
 using cni::Answer;
 using cni::Call;
 using cni::Command;
-
-class Folder {
- public:
-  Folder() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
-  ~Folder() {
-    std::error_code ignored;  // a folder that is gone already is as good
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string file(const char* name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_ = "/tmp/tombolo-service-XXXXXX";
-};
-
-// Fails a commit on request; else the real file.
-class Store final : public LeaseStore {
- public:
-  explicit Store(const std::string& path) : inner_(open_sqlite_lease_store(path).value()) {}
-  bool refuse = false;
-  Result<StoredLeases> load() override { return inner_->load(); }
-  Result<void> commit(const std::vector<LeaseChange>& changes) override {
-    if (refuse) return fail(Code::kResourceExhausted, "disk full");
-    return inner_->commit(changes);
-  }
-
- private:
-  std::unique_ptr<LeaseStore> inner_;
-};
 
 class RecordingHooks final : public InterfaceHooks {
  public:
@@ -66,8 +34,7 @@ class Life {
  public:
   Life(const Folder& folder, FakeNet& net, InterfaceHooks& hooks, Store& store,
        std::vector<std::string> blocks = {"10.7.0.0/29", "fd07::/64"}, bool synced = true,
-       Store* adopted = nullptr)
-      : tasks_(context_.get_executor()), clock_(make_system_clock()) {
+       Store* adopted = nullptr) {
     CniSettings settings;
     settings.node = "n1";
     settings.socket_path = folder.file("cni.sock");
@@ -77,23 +44,15 @@ class Life {
     if (synced) writer.mark_synced();
     settings.dns_addresses = {Ip::parse("169.254.20.10").value()};
     service_.emplace(settings, net, store, tables_.node_blocks,
-                     tables_.attachments.take_writer("cni"), hooks, tasks_, *clock_, Logger());
+                     tables_.attachments.take_writer("cni"), hooks, loop_.tasks(), loop_.clock(),
+                     Logger());
     if (adopted != nullptr) service_->keep_adoptions_in(*adopted);
     started_ = run(service_->start());
   }
-  ~Life() {
-    tasks_.cancel();
-    while (tasks_.size() > 0) context_.run_one();
-  }
+  ~Life() { loop_.end(); }
   template <class T>
   T run(asio::awaitable<T> task) {
-    std::optional<T> result;
-    auto body = [](asio::awaitable<T> inner, std::optional<T>& out) -> asio::awaitable<void> {
-      out.emplace(co_await std::move(inner));
-    };
-    asio::co_spawn(context_, body(std::move(task), result), asio::detached);
-    while (!result) context_.run_one();
-    return std::move(*result);
+    return loop_.run(std::move(task));
   }
   Answer<json::object> call(Command command, const std::string& container,
                             const std::string& netns = "/run/netns/a") {
@@ -113,13 +72,9 @@ class Life {
     return answer ? 0 : answer.error().code;
   }
   Answer<json::object> call(Call call) { return run(service_->handle(std::move(call))); }
-  // Runs the service until the condition holds; false when it does not within 5 s.
   template <class Condition>
   bool reaches(Condition condition) {
-    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-    while (!condition() && std::chrono::steady_clock::now() < end)
-      context_.run_one_for(std::chrono::milliseconds(20));
-    return condition();
+    return loop_.reaches(std::move(condition));
   }
   CniService& service() { return *service_; }
   const Result<void>& started() const { return started_; }
@@ -129,9 +84,7 @@ class Life {
   }
 
  private:
-  asio::io_context context_;
-  TaskGroup tasks_;
-  std::unique_ptr<Clock> clock_;
+  TestLoop loop_;
   AgentTables tables_;
   std::optional<CniService> service_;
   Result<void> started_;
