@@ -111,7 +111,8 @@ TEST_CASE("a bad head of a fleet file is refused") {
       {"unknown use",
        "fleet: f\nregions:\n  - {name: r, cloud: aws}\naddress_space:\n"
        "  - {cidr: 10.0.0.0/8, uses: [pods]}\n",
-       "f.yaml:5: address_space[0].uses[0]: 'pods' is not underlay, pod, service or clusterset"},
+       "f.yaml:5: address_space[0].uses[0]: 'pods' is not underlay, pod, service, clusterset, "
+       "load-balancer or tunnel"},
       {"unknown region of a root",
        "fleet: f\nregions:\n  - {name: r, cloud: aws}\naddress_space:\n"
        "  - {cidr: 10.0.0.0/8, regions: [x]}\n",
