@@ -135,15 +135,20 @@ def link_deleted(t):
     stays(t, key)
 
 
+def freed_with_resident(t, netns, key):
+    """The namespace loses its name: the lease stays as long as a process lives in it, and no longer."""
+    with Resident(netns):
+        netns.remove()
+        stays(t, key)
+    freed(t, key)
+
+
 @case(RECOVERY, "the namespace's name goes, a process still lives in it: stays until that ends", group="recovery")
 def name_deleted(t):
     netns, container, _ = t.added()
     key = (container, "eth0")
     t.settle_held([key], key)
-    with Resident(netns):
-        netns.remove()
-        stays(t, key)
-    freed(t, key)
+    freed_with_resident(t, netns, key)
 
 
 @case(RECOVERY, "addresses under macvlan whose namespace lost its name but not its process: stay until that ends", group="recovery")
@@ -153,10 +158,7 @@ def name_deleted_addresses(t):
     t.require(answer.ok, f"ADD: {answer}")
     key = (container, "eth0")
     t.settle_held([key], key)
-    with Resident(netns):
-        netns.remove()
-        stays(t, key)
-    freed(t, key)
+    freed_with_resident(t, netns, key)
 
 
 @case(RECOVERY, "addresses that were given and never used stay as long as their namespace", group="recovery")
