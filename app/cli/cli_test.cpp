@@ -270,6 +270,11 @@ TEST_CASE("failures: exit code and one line") {
       {"TCP without TLS", "--address 127.0.0.1:1 status", 1,
        "tombolo: invalid argument: 127.0.0.1:1 is reached over TLS: --cert, --key and --ca are "
        "needed\n"},
+      {"nothing to import", "plan import", 1,
+       "tombolo: invalid argument: nothing to import: name files, or contexts of a kubeconfig with "
+       "--context\n"},
+      {"no kubeconfig", "plan import --context west --kubeconfig /nonexistent/config", 3,
+       "tombolo: not found: no kubeconfig: /nonexistent/config is not there\n"},
       {"DNS server that is none", "dns query a.b --server x", 1,
        "tombolo: invalid argument: --server: \"x\" is not address or address:port\n"},
       {"DNS type that is none", "dns query a.b WHAT --server 127.0.0.1:1", 1, "WHAT"},
