@@ -27,6 +27,9 @@ void Lease::set_addresses(const std::vector<PooledIp>& addresses) {
   }
 }
 
+PutLease::PutLease(const Lease& lease)
+    : sequence(lease.sequence), state(lease.state), packed(pack_lease(lease)) {}
+
 void StoredLeaseList::add(LeaseState state, std::string_view packed) {
   bytes_ += packed;
   ends_.push_back({bytes_.size(), state});

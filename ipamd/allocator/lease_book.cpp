@@ -44,11 +44,12 @@ Result<LeaseBook::Restored> LeaseBook::restore() {
   TRY(stored, store_.load());
   Restored result;
   leases_.reserve(stored.leases.size());
+  Repacked lease;
   // Newest first. An erasure that could not be written (a full disk) leaves an abandoned
   // reservation behind, whose address may have gone to a newer lease: the newer one is right.
   for (std::size_t i = stored.leases.size(); i > 0; --i) {
     LeaseState state = stored.leases.state(i - 1);
-    TRY(lease, leases_.repack(stored.leases.packed(i - 1), state));
+    TRY_OK(leases_.repack(stored.leases.packed(i - 1), state, lease));
     auto restored = allocator_.restore(lease.addresses);
     if (restored && !leases_.insert_packed(lease)) {
       allocator_.give_back(lease.addresses);
@@ -107,7 +108,7 @@ Result<LeaseBook::Reservation> LeaseBook::reserve(Lease wanted, std::string_view
 }
 
 Result<LeaseBook::Reservations> LeaseBook::reserve_all(std::vector<Wanted> wanted) {
-  std::vector<AddressWish> wishes;
+  std::vector<AddressWish> several;
   std::set<std::string> keys;
   for (const Wanted& one : wanted) {
     std::string key = one.lease.key();
@@ -116,12 +117,14 @@ Result<LeaseBook::Reservations> LeaseBook::reserve_all(std::vector<Wanted> wante
     if (std::size_t size = bytes_of_texts(one.lease); size > kLeaseBytes / 2)
       return fail(Code::kInvalidArgument, "the names of {} have {} bytes; the limit is {}",
                   key.substr(0, 100), size, kLeaseBytes / 2);
-    std::ranges::copy(one.addresses, std::back_inserter(wishes));
+    if (wanted.size() > 1) std::ranges::copy(one.addresses, std::back_inserter(several));
   }
   std::int64_t now = now_unix_ms();
-  TRY(taken, allocator_.take(wishes, now));
+  TRY(taken, allocator_.take(wanted.size() == 1 ? wanted.front().addresses : several, now));
   Reservations result;
+  result.leases.reserve(wanted.size());
   std::vector<LeaseChange> changes;
+  changes.reserve(wanted.size());
   auto next = taken.begin();
   for (Wanted& one : wanted) {
     Lease& lease = one.lease;
@@ -131,50 +134,50 @@ Result<LeaseBook::Reservations> LeaseBook::reserve_all(std::vector<Wanted> wante
     lease.reserved_unix_ms = now;
     lease.set_addresses({next, end});
     next = end;
-    changes.emplace_back(PutLease{lease});
+    insert(std::get<PutLease>(changes.emplace_back(PutLease(lease))));
     result.leases.push_back(std::move(lease));
   }
   auto ticket = journal_.append(std::move(changes));
   if (!ticket) {
+    for (const Lease& lease : result.leases) leases_.erase(lease.key());
     allocator_.give_back(taken, now);
     return std::unexpected(std::move(ticket).error());
   }
-  for (const Lease& lease : result.leases) leases_.insert(lease);
   result.ticket = std::move(*ticket);
   return result;
 }
 
-asio::awaitable<Result<void>> LeaseBook::durable(LeaseJournal::Ticket ticket) {
-  co_return co_await journal_.written(std::move(ticket));
+// Into the table, from the bytes that are on their way to the disk.
+void LeaseBook::insert(const PutLease& put) {
+  auto read = leases_.repack(put.packed, put.state, scratch_);
+  ENSURE(read && leases_.insert_packed(scratch_), "lease {} cannot be kept", put.sequence);
 }
 
-Result<Lease> LeaseBook::check(const Held& held) const {
-  auto lease = leases_.find(held.key);
+Result<std::vector<PooledIp>> LeaseBook::check(const Held& held) const {
+  auto lease = leases_.addresses_of(held.key);
   if (!lease) return fail(Code::kNotFound, "{} holds no addresses", held.key);
   if (lease->sequence != held.sequence)
     return fail(Code::kAborted, "{} holds lease {} by now, not {}", held.key, lease->sequence,
                 held.sequence);
-  return std::move(*lease);
+  return std::move(lease->addresses);
 }
 
 void LeaseBook::abandon(const std::string& key, std::uint64_t sequence) {
-  auto lease = check({key, sequence});
-  if (!lease) return;
+  auto addresses = check({key, sequence});
+  if (!addresses) return;
   std::int64_t now = now_unix_ms();
   leases_.erase(key);
-  allocator_.give_back(lease->addresses(), now);
+  allocator_.give_back(*addresses, now);
   // It follows the reservation in the journal, so they cannot be swapped. If it is lost, the next
   // start finds a reserved lease without an interface and frees it.
-  auto queued = journal_.append_lazily(EraseLease{sequence, lease->addresses(), now});
+  auto queued = journal_.append_lazily(EraseLease{sequence, std::move(*addresses), now});
   if (!queued)
     log_.warning("lease {} of {} is erased late: {}", sequence, key, queued.error().text());
 }
 
 void LeaseBook::mark_attached(const std::string& key, std::uint64_t sequence) {
-  auto lease = check({key, sequence});
-  if (!lease) return;
-  lease->state = LeaseState::kAttached;
-  leases_.replace(*lease);
+  if (!check({key, sequence})) return;
+  leases_.set_state(key, LeaseState::kAttached);
   if (auto queued = journal_.append_lazily(MarkAttached{sequence}); !queued)
     log_.warning("lease {} of {} is marked late: {}", sequence, key, queued.error().text());
 }
@@ -189,16 +192,16 @@ asio::awaitable<Result<void>> LeaseBook::release_all(std::vector<Held> held) {
   std::int64_t now = now_unix_ms();
   std::vector<LeaseChange> changes;
   for (const Held& one : held) {
-    CO_TRY(lease, check(one));
-    changes.emplace_back(EraseLease{one.sequence, lease.addresses(), now});
+    CO_TRY(addresses, check(one));
+    changes.emplace_back(EraseLease{one.sequence, std::move(addresses), now});
   }
   CO_TRY(ticket, journal_.append(std::move(changes)));
   CO_TRY_OK(co_await journal_.written(std::move(ticket)));
   for (const Held& one : held) {
     // Another release of it may have been faster.
-    CO_TRY(lease, check(one));
+    CO_TRY(addresses, check(one));
     leases_.erase(one.key);
-    allocator_.give_back(lease.addresses(), now);
+    allocator_.give_back(addresses, now);
   }
   co_return Result<void>{};
 }

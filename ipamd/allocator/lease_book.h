@@ -59,7 +59,9 @@ class LeaseBook {
   // All interfaces of a pod in one transaction, in memory and on the disk: every address of every
   // interface, or none. Errors of reserve(), which name the interface.
   Result<Reservations> reserve_all(std::vector<Wanted> wanted);
-  asio::awaitable<Result<void>> durable(LeaseJournal::Ticket ticket);
+  asio::awaitable<Result<void>> durable(LeaseJournal::Ticket ticket) {
+    return journal_.written(std::move(ticket));
+  }
   // Undoes a reservation that was never answered. Its erasure is written behind it.
   void abandon(const std::string& key, std::uint64_t sequence);
   // Nothing happens when the lease is gone or another's by now.
@@ -82,9 +84,10 @@ class LeaseBook {
 
  private:
   std::int64_t now_unix_ms() const;
+  void insert(const PutLease& put);
   struct Restored;
   Result<Restored> restore();
-  Result<Lease> check(const Held& held) const;
+  Result<std::vector<PooledIp>> check(const Held& held) const;
 
   LeaseStore& store_;
   Worker& worker_;
@@ -93,6 +96,7 @@ class LeaseBook {
   LeaseJournal journal_;
   Allocator allocator_;
   LeaseTable leases_;
+  Repacked scratch_;  // its memory is used again and again
   std::map<std::string, std::vector<Prefix>, std::less<>> stored_blocks_;
 };
 

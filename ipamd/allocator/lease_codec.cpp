@@ -1,6 +1,8 @@
 // One order of fields for both forms.
 #include "ipamd/allocator/lease_codec.h"
 
+#include <algorithm>
+#include <array>
 #include <optional>
 
 namespace tombolo {
@@ -12,11 +14,16 @@ constexpr int kNames = 4;  // network, namespace, node, folder of the network na
 constexpr int kTexts = 5;  // rest of that path, pod, its uid, host interface, MAC
 
 void write_ip(PackWriter& out, Ip ip) {
-  std::string bytes = ip.bytes_be();
-  std::size_t upper = bytes.size() > 8 ? bytes.size() - 8 : 0;
-  out.byte(static_cast<unsigned>(bytes.size()));
-  if (upper > 0) out.name(std::string_view(bytes).substr(0, upper));
-  out.raw(std::string_view(bytes).substr(upper));
+  auto mapped = ip.mapped_bytes_be();
+  std::string_view bytes(reinterpret_cast<const char*>(mapped.data()), mapped.size());
+  constexpr std::size_t kUpper = 8;
+  if (ip.is_v4()) {
+    out.byte(4);
+    return out.raw(bytes.substr(12));
+  }
+  out.byte(16);
+  out.name(bytes.substr(0, kUpper));
+  out.raw(bytes.substr(kUpper));
 }
 
 std::string pack(const Lease& lease, NameTable* names) {
@@ -47,11 +54,13 @@ std::string pack(const Lease& lease, NameTable* names) {
 
 std::optional<Ip> read_ip(PackReader& in) {
   unsigned size = in.byte();
-  std::string bytes;
-  if (size > 8) bytes = in.name();
-  bytes += in.raw(size > 8 ? 8 : size);
-  auto ip = Ip::from_bytes_be(bytes);
-  if (!in.ok() || bytes.size() != size || !ip) return std::nullopt;
+  std::string_view upper = size > 8 ? in.name() : std::string_view();
+  std::string_view lower = in.raw(size > 8 ? 8 : size);
+  std::array<char, 16> bytes;
+  if (!in.ok() || size > bytes.size() || upper.size() + lower.size() != size) return std::nullopt;
+  std::ranges::copy(lower, std::ranges::copy(upper, bytes.begin()).out);
+  auto ip = Ip::from_bytes_be({bytes.data(), size});
+  if (!ip) return std::nullopt;
   return *ip;
 }
 
@@ -103,12 +112,13 @@ Result<Lease> unpack_lease(std::string_view bytes) {
   return lease;
 }
 
-Result<Repacked> repack_lease(std::string_view bytes, LeaseState state, NameTable& names) {
+Result<void> repack_lease(std::string_view bytes, LeaseState state, NameTable& names,
+                          Repacked& result) {
   if (bytes.empty() || static_cast<unsigned char>(bytes[0]) != kFormat)
     return fail(Code::kDataLoss, "a lease of an unknown format");
   PackReader in(bytes.substr(1), nullptr);
-  PackWriter out(&names);
-  Repacked result;
+  result.bytes.clear();
+  PackWriter out(&names, std::move(result.bytes));
   out.raw(in.packed_text());
   out.name(in.name());
   out.number(result.sequence = in.number());
@@ -119,18 +129,20 @@ Result<Repacked> repack_lease(std::string_view bytes, LeaseState state, NameTabl
   for (int i = 0; i < kTexts; ++i) out.raw(in.packed_text());
   std::uint64_t count = in.number();
   out.number(count);
-  for (std::uint64_t i = 0; in.ok() && i < count && count <= kMostAddresses; ++i) {
-    std::string pool(in.name());
-    out.name(pool);
+  bool fits = in.ok() && count <= kMostAddresses && bytes.size() <= 2 * kLeaseBytes;
+  result.addresses.resize(fits ? count : 0);
+  for (PooledIp& address : result.addresses) {
+    address.pool = in.name();
+    out.name(address.pool);
     auto ip = read_ip(in);
     if (!ip) return fail(Code::kDataLoss, "lease {} has an address that is none", result.sequence);
     write_ip(out, *ip);
-    result.addresses.push_back({std::move(pool), *ip});
+    address.ip = *ip;
   }
-  if (!in.ok() || !in.at_end() || count > kMostAddresses || bytes.size() > 2 * kLeaseBytes)
+  if (!fits || !in.ok() || !in.at_end())
     return fail(Code::kDataLoss, "lease {} is cut short or too long", result.sequence);
   result.bytes = out.take();
-  return result;
+  return {};
 }
 
 std::string pack_lease(const Lease& lease, NameTable& names) {
@@ -145,10 +157,48 @@ Lease unpack_lease(std::string_view bytes, const NameTable& names) {
   return lease;
 }
 
-std::string unpack_key(std::string_view bytes, const NameTable& names) {
+void unpack_key(std::string_view bytes, const NameTable& names, std::string& into) {
   PackReader in(bytes, &names);
-  std::string container = in.text();
-  return object_key(container, in.name());
+  into.clear();
+  in.append_text(into);
+  into += '/';  // as object_key() has it
+  into += in.name();
+}
+
+std::string unpack_key(std::string_view bytes, const NameTable& names) {
+  std::string key;
+  unpack_key(bytes, names, key);
+  return key;
+}
+
+LeasedAddresses unpack_addresses(std::string_view bytes, const NameTable& names) {
+  PackReader in(bytes, &names);
+  LeasedAddresses result;
+  in.packed_text();
+  in.name();
+  result.sequence = in.number();
+  in.byte();
+  in.number();
+  for (int i = 0; i < kNames; ++i) in.name();
+  for (int i = 0; i < kTexts; ++i) in.packed_text();
+  result.addresses.resize(std::min<std::uint64_t>(in.number(), kMostAddresses));
+  for (PooledIp& address : result.addresses) {
+    address.pool = in.name();
+    auto ip = read_ip(in);
+    ENSURE(ip, "a lease in memory is damaged");
+    address.ip = *ip;
+  }
+  ENSURE(in.ok() && in.at_end(), "a lease in memory is damaged");
+  return result;
+}
+
+void set_packed_state(std::span<char> bytes, LeaseState state, const NameTable& names) {
+  PackReader in({bytes.data(), bytes.size()}, &names);
+  in.packed_text();
+  in.name();
+  in.number();
+  ENSURE(in.ok() && in.left() > 0, "a lease in memory is damaged");
+  bytes[bytes.size() - in.left()] = static_cast<char>(state);
 }
 
 void release_names(std::string_view bytes, NameTable& names) {

@@ -3,6 +3,7 @@
 // half of IPv6 addresses) are numbers of a NameTable. Pure, any thread.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,13 +27,24 @@ struct Repacked {
   std::string bytes;
   std::vector<PooledIp> addresses;
 };
-// `state` replaces the state in the bytes. kDataLoss as unpack_lease.
-Result<Repacked> repack_lease(std::string_view bytes, LeaseState state, NameTable& names);
+// Into `result`, whose memory is used again. `state` replaces the state in the bytes. kDataLoss as
+// unpack_lease.
+Result<void> repack_lease(std::string_view bytes, LeaseState state, NameTable& names,
+                          Repacked& result);
 
 // Bytes that use names of the table; whoever drops them calls release_names.
 std::string pack_lease(const Lease& lease, NameTable& names);
 Lease unpack_lease(std::string_view bytes, const NameTable& names);
 std::string unpack_key(std::string_view bytes, const NameTable& names);
+void unpack_key(std::string_view bytes, const NameTable& names, std::string& into);
+// What a release has to know.
+struct LeasedAddresses {
+  std::uint64_t sequence = 0;
+  std::vector<PooledIp> addresses;
+};
+LeasedAddresses unpack_addresses(std::string_view bytes, const NameTable& names);
+// Writes the state into the bytes, whose length stays.
+void set_packed_state(std::span<char> bytes, LeaseState state, const NameTable& names);
 void release_names(std::string_view bytes, NameTable& names);
 
 }  // namespace tombolo

@@ -71,7 +71,8 @@ TEST_CASE("bytes that are no lease are refused") {
     INFO(size);
     REQUIRE(unpack_lease(packed.substr(0, size)).error().code == Code::kDataLoss);
     NameTable names;
-    REQUIRE(!repack_lease(packed.substr(0, size), LeaseState::kAttached, names));
+    Repacked ignored;
+    REQUIRE(!repack_lease(packed.substr(0, size), LeaseState::kAttached, names, ignored));
   }
   REQUIRE(!unpack_lease(packed + "x"));
   std::string newer = packed;
@@ -114,11 +115,18 @@ TEST_CASE("every lease comes back as it was") {
     NameTable names;
     std::string packed = pack_lease(lease, names);
     RC_ASSERT(unpack_lease(packed, names) == lease);
-    auto repacked = repack_lease(pack_lease(lease), lease.state, names);
-    RC_ASSERT(repacked.has_value());
-    RC_ASSERT(repacked->bytes == packed);
-    RC_ASSERT(repacked->addresses == lease.addresses());
-    RC_ASSERT(repacked->sequence == lease.sequence);
+    Repacked repacked;
+    RC_ASSERT(repack_lease(pack_lease(lease), lease.state, names, repacked).has_value());
+    RC_ASSERT(repacked.bytes == packed);
+    RC_ASSERT(repacked.addresses == lease.addresses());
+    RC_ASSERT(repacked.sequence == lease.sequence);
+    LeasedAddresses leased = unpack_addresses(packed, names);
+    RC_ASSERT(leased.sequence == lease.sequence && leased.addresses == lease.addresses());
+    Lease other = lease;
+    other.state =
+        lease.state == LeaseState::kAttached ? LeaseState::kReserved : LeaseState::kAttached;
+    set_packed_state({packed.data(), packed.size()}, other.state, names);
+    RC_ASSERT(unpack_lease(packed, names) == other);
   }));
 }
 

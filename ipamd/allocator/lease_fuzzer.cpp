@@ -12,25 +12,26 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string_view bytes(reinterpret_cast<const char*>(data), size);
   NameTable names;
   auto lease = unpack_lease(bytes);
-  auto repacked = repack_lease(bytes, LeaseState::kAttached, names);
+  Repacked repacked;
+  auto read = repack_lease(bytes, LeaseState::kAttached, names, repacked);
   if (!lease) {
     ENSURE(lease.error().code == Code::kDataLoss);
     return 0;
   }
   auto again = unpack_lease(pack_lease(*lease));
   ENSURE(again && *again == *lease);
-  if (!repacked) {
-    ENSURE(repacked.error().code == Code::kDataLoss);
+  if (!read) {
+    ENSURE(read.error().code == Code::kDataLoss);
     ENSURE(size > 2 * kLeaseBytes, "a lease that can be read cannot be kept: {}",
-           repacked.error().what);
+           read.error().what);
     return 0;
   }
-  Lease kept = unpack_lease(repacked->bytes, names);
-  ENSURE(repacked->sequence == lease->sequence && repacked->addresses == lease->addresses());
-  ENSURE(unpack_key(repacked->bytes, names) == lease->key());
+  Lease kept = unpack_lease(repacked.bytes, names);
+  ENSURE(repacked.sequence == lease->sequence && repacked.addresses == lease->addresses());
+  ENSURE(unpack_key(repacked.bytes, names) == lease->key());
   lease->state = LeaseState::kAttached;
   ENSURE(kept == *lease);
-  release_names(repacked->bytes, names);
+  release_names(repacked.bytes, names);
   ENSURE(names.size() == 0);
   return 0;
 }

@@ -14,8 +14,12 @@
 
 namespace tombolo {
 
+// Packed (lease_codec.h) where the lease is at hand, so that it is not copied.
 struct PutLease {
-  Lease lease;
+  explicit PutLease(const Lease& lease);
+  std::uint64_t sequence = 0;
+  LeaseState state = LeaseState::kReserved;
+  std::string packed;
 };
 struct MarkAttached {
   std::uint64_t sequence = 0;

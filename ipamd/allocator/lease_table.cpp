@@ -6,7 +6,7 @@
 namespace tombolo {
 
 LeaseTable::LeaseTable()
-    : names_(std::make_unique<NameTable>()), records_(0, Hash{names_.get()}, Equal{names_.get()}) {}
+    : shared_(std::make_unique<Shared>()), records_(0, Hash{shared_.get()}, Equal{shared_.get()}) {}
 LeaseTable::~LeaseTable() = default;
 
 std::string_view LeaseTable::bytes_of(const char* record) {
@@ -25,20 +25,20 @@ LeaseTable::Record LeaseTable::record_of(std::string_view bytes) {
 }
 
 bool LeaseTable::insert(const Lease& lease) {
-  std::string bytes = pack_lease(lease, *names_);
+  std::string bytes = pack_lease(lease, names());
   bool inserted = records_.insert(record_of(bytes)).second;
-  if (!inserted) release_names(bytes, *names_);
+  if (!inserted) release_names(bytes, names());
   return inserted;
 }
 
 void LeaseTable::replace(const Lease& lease) {
   bool erased = erase(lease.key());
   ENSURE(erased, "{} has no lease", lease.key());
-  records_.insert(record_of(pack_lease(lease, *names_)));
+  records_.insert(record_of(pack_lease(lease, names())));
 }
 
-Result<Repacked> LeaseTable::repack(std::string_view stored, LeaseState state) {
-  return repack_lease(stored, state, *names_);
+Result<void> LeaseTable::repack(std::string_view stored, LeaseState state, Repacked& into) {
+  return repack_lease(stored, state, names(), into);
 }
 
 bool LeaseTable::insert_packed(const Repacked& lease) {
@@ -46,21 +46,34 @@ bool LeaseTable::insert_packed(const Repacked& lease) {
 }
 
 void LeaseTable::forget_packed(const Repacked& lease) {
-  release_names(lease.bytes, *names_);
+  release_names(lease.bytes, names());
 }
 
 bool LeaseTable::erase(std::string_view key) {
   auto at = records_.find(key);
   if (at == records_.end()) return false;
-  release_names(bytes_of(at->get()), *names_);
+  release_names(bytes_of(at->get()), names());
   records_.erase(at);
   return true;
+}
+
+void LeaseTable::set_state(std::string_view key, LeaseState state) {
+  auto at = records_.find(key);
+  ENSURE(at != records_.end(), "{} has no lease", key);
+  std::size_t size = bytes_of(at->get()).size();
+  set_packed_state({at->get() + sizeof(std::uint16_t), size}, state, names());
+}
+
+std::optional<LeasedAddresses> LeaseTable::addresses_of(std::string_view key) const {
+  auto at = records_.find(key);
+  if (at == records_.end()) return std::nullopt;
+  return unpack_addresses(bytes_of(at->get()), names());
 }
 
 std::optional<Lease> LeaseTable::find(std::string_view key) const {
   auto at = records_.find(key);
   if (at == records_.end()) return std::nullopt;
-  return unpack_lease(bytes_of(at->get()), *names_);
+  return unpack_lease(bytes_of(at->get()), names());
 }
 
 Lease LeaseTable::at(std::string_view key) const {
@@ -77,14 +90,17 @@ std::size_t LeaseTable::Hash::operator()(std::string_view key) const {
   return std::hash<std::string_view>{}(key);
 }
 std::size_t LeaseTable::Hash::operator()(const Record& record) const {
-  return (*this)(unpack_key(bytes_of(record.get()), *names));
+  unpack_key(bytes_of(record.get()), shared->names, shared->key);
+  return (*this)(std::string_view(shared->key));
 }
 
 bool LeaseTable::Equal::operator()(const Record& one, const Record& other) const {
-  return unpack_key(bytes_of(one.get()), *names) == unpack_key(bytes_of(other.get()), *names);
+  unpack_key(bytes_of(other.get()), shared->names, shared->other);
+  return (*this)(one, std::string_view(shared->other));
 }
 bool LeaseTable::Equal::operator()(const Record& record, std::string_view key) const {
-  return unpack_key(bytes_of(record.get()), *names) == key;
+  unpack_key(bytes_of(record.get()), shared->names, shared->key);
+  return shared->key == key;
 }
 bool LeaseTable::Equal::operator()(std::string_view key, const Record& record) const {
   return (*this)(record, key);

@@ -50,13 +50,19 @@ std::pair<Kind, std::size_t> segment_at(std::string_view text, std::size_t run) 
 }
 
 void digits(PackWriter& out, std::string_view text) {
+  std::array<char, 64> bytes;
+  std::size_t size = 0;
   int high = -1;
   for (char c : text) {
     int value = digit(c);
     if (value < 0) continue;  // a separator
-    if (high >= 0) out.byte(static_cast<unsigned>(high << 4 | value));
+    if (high >= 0) bytes[size++] = static_cast<char>(high << 4 | value);
     high = high >= 0 ? -1 : value;
+    if (size < bytes.size()) continue;
+    out.raw({bytes.data(), size});
+    size = 0;
   }
+  out.raw({bytes.data(), size});
 }
 
 }  // namespace
@@ -173,28 +179,34 @@ std::string_view PackReader::name() {
 
 std::string PackReader::text() {
   std::string result;
+  append_text(result);
+  return result;
+}
+
+void PackReader::append_text(std::string& to) {
+  std::size_t before = to.size();
   while (std::uint64_t head = number()) {
     std::uint64_t length = head >> 2;
     switch (static_cast<Kind>(head & 3)) {
       case kLiteral:
-        result += raw(length);
+        to += raw(length);
         break;
       case kHex:
-        shaped(result, {}, length);
+        shaped(to, {}, length);
         break;
       case kUuid:
-        shaped(result, kUuidShape, kUuidLength);
+        shaped(to, kUuidShape, kUuidLength);
         break;
       case kMac:
-        shaped(result, kMacShape, kMacLength);
+        shaped(to, kMacShape, kMacLength);
         break;
     }
-    if (!ok_ || result.size() > kLongestText) {
+    if (!ok_ || to.size() - before > kLongestText) {
       ok_ = false;
-      return {};
+      to.resize(before);
+      return;
     }
   }
-  return result;
 }
 
 std::string_view PackReader::packed_text() {

@@ -44,7 +44,11 @@ inline constexpr std::size_t kLongestText = 16'384;
 // Without a table the bytes stand alone.
 class PackWriter {
  public:
-  explicit PackWriter(NameTable* names) : names_(names) { out_.reserve(256); }
+  // Appends to `into`, whose memory is used again.
+  explicit PackWriter(NameTable* names, std::string into = {})
+      : names_(names), out_(std::move(into)) {
+    out_.reserve(256);
+  }
   void byte(unsigned value) { out_ += static_cast<char>(value); }
   void number(std::uint64_t value);
   void raw(std::string_view bytes) { out_ += bytes; }
@@ -66,11 +70,13 @@ class PackReader {
       : in_(in), names_(names), seen_(seen) {}
   bool ok() const { return ok_; }
   bool at_end() const { return in_.empty(); }
+  std::size_t left() const { return in_.size(); }  // bytes
   unsigned byte();
   std::uint64_t number();
   std::string_view raw(std::uint64_t size);
   std::string_view name();
   std::string text();
+  void append_text(std::string& to);
   // A text as it is written.
   std::string_view packed_text();
 

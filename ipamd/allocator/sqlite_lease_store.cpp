@@ -4,7 +4,6 @@
 // A lease is one packed record (lease_codec.h), keyed by its sequence number, so that a new one is
 // appended to the tree's right edge: a batch of n leases dirties n/20 pages, not n.
 #include "core/sqlite/sqlite.h"
-#include "ipamd/allocator/lease_codec.h"
 #include "ipamd/allocator/lease_store.h"
 #include "ipamd/allocator/sqlite_schema.h"
 
@@ -75,7 +74,7 @@ class SqliteLeaseStore final : public LeaseStore {
       for (const auto& change : changes) {
         std::visit([&](const auto& one) { write(one); }, change);
         if (const auto* put = std::get_if<PutLease>(&change))
-          last_sequence = std::max(last_sequence, put->lease.sequence);
+          last_sequence = std::max(last_sequence, put->sequence);
       }
       if (last_sequence != 0) run(*counter_, static_cast<std::int64_t>(last_sequence));
       transaction.commit();
@@ -100,11 +99,14 @@ class SqliteLeaseStore final : public LeaseStore {
   }
   template <class... Values>
   static void run(SQLite::Statement& statement, const Values&... values) {
-    statement.reset();
+    // Also after a step that failed: reset() would throw its error once more, at the next commit.
+    struct AtEnd {
+      SQLite::Statement& statement;
+      ~AtEnd() { static_cast<void>(statement.tryReset()); }
+    } at_end{statement};
     int index = 0;
     (bind(statement, ++index, values), ...);
     statement.exec();
-    statement.reset();
   }
 
   Result<void> load_leases(StoredLeaseList& leases) {
@@ -126,9 +128,8 @@ class SqliteLeaseStore final : public LeaseStore {
   }
 
   void write(const PutLease& change) {
-    std::string packed = pack_lease(change.lease);
-    run(*put_, static_cast<std::int64_t>(change.lease.sequence),
-        std::int64_t{static_cast<int>(change.lease.state)}, std::string_view(packed));
+    run(*put_, static_cast<std::int64_t>(change.sequence),
+        std::int64_t{static_cast<int>(change.state)}, std::string_view(change.packed));
   }
   void write(const MarkAttached& change) {
     run(*attached_, std::int64_t{static_cast<int>(LeaseState::kAttached)},
