@@ -1,8 +1,8 @@
 // Who speaks BGP with whom, and what may be said. Each cluster is an autonomous system of its own;
-// its entry nodes announce its pod ranges to the gateway of their underlay, the router between the
-// clusters, and that one announces the fewest prefixes per region to all. Filters are exact
-// prefixes on both sides: what is not in the plan is neither announced nor believed (RFC 7454,
-// sections 6 and 8).
+// its entry nodes announce its pod and load-balancer ranges to the gateway of their underlay, the
+// router between the clusters, and that one announces the fewest prefixes per region to all.
+// Filters are exact prefixes on both sides: what is not in the plan is neither announced nor
+// believed (RFC 7454, sections 6 and 8).
 #include <algorithm>
 
 #include "ipamd/export/internal.h"
@@ -35,7 +35,7 @@ Result<BgpSpeaker> entry_node(const Plan& plan, const PlannedCluster& cluster, u
   BgpSpeaker speaker;
   speaker.as = as_of(cluster);
   speaker.router_id = Ip::v4(cluster.id << 8 | node);
-  speaker.announces = speaker.originates = speaker.discards = ranges_of(cluster, BlockUse::kPod);
+  speaker.announces = speaker.originates = speaker.discards = announced_ranges(cluster);
   std::vector<Prefix> fleet = summaries(plan);
   bool exists = false;
   for (Family family : {Family::kV4, Family::kV6}) {
@@ -55,7 +55,7 @@ Result<BgpSpeaker> entry_node(const Plan& plan, const PlannedCluster& cluster, u
 
 void add_sessions(const PlannedCluster& cluster, BgpSpeaker& router) {
   for (Family family : {Family::kV4, Family::kV6}) {
-    std::vector<Prefix> accepts = ranges_of(cluster, BlockUse::kPod, family);
+    std::vector<Prefix> accepts = of_family(announced_ranges(cluster), family);
     std::vector<Ip> entry = entry_of(cluster, family);
     for (std::size_t i = 0; i < entry.size(); ++i)
       router.neighbours.push_back(

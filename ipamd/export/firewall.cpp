@@ -4,6 +4,7 @@
 //   store  TCP 2379   the other cluster's controller reads what this one publishes
 //   probe  TCP 4240   is a node alive? It refuses or accepts; ICMP echo is asked first
 //   pods   all        pods reach pods; which of them, policies say (docs/policy.md)
+//   load-balancer     pods reach the services that the cluster shows outside
 #include <algorithm>
 
 #include "core/json.h"
@@ -25,6 +26,9 @@ void add_rules(const PlannedCluster& from, const PlannedCluster& to, Family fami
   std::vector<Prefix> to_pods = ranges_of(to, BlockUse::kPod, family);
   if (!pods.empty() && !to_pods.empty())
     rules.push_back({"pods", &from, &to, family, Opened::kAll, 0, pods, to_pods});
+  std::vector<Prefix> shown = ranges_of(to, BlockUse::kLoadBalancer, family);
+  if (!pods.empty() && !shown.empty())
+    rules.push_back({"load-balancer", &from, &to, family, Opened::kAll, 0, pods, shown});
 }
 
 std::string_view protocol_of(const FirewallRule& rule) {

@@ -38,8 +38,10 @@ Result<std::string> markdown(const Job& job);
 std::vector<Prefix> ranges_of(const PlannedCluster& cluster, BlockUse use);
 std::vector<Prefix> ranges_of(const PlannedCluster& cluster, BlockUse use, Family family);
 std::vector<Prefix> of_family(const std::vector<Prefix>& prefixes, Family family);
-// Where traffic to the cluster can go: underlay and pod ranges.
+// Where traffic to the cluster can go: underlay, pod and load-balancer ranges.
 std::vector<Prefix> routed_ranges(const PlannedCluster& cluster);
+// Of these what its entry nodes announce: pods, and services behind load balancers.
+std::vector<Prefix> announced_ranges(const PlannedCluster& cluster);
 std::vector<Ip> entry_of(const PlannedCluster& cluster, Family family);
 std::string_view lower(Family family);  // "ipv4", "ipv6"
 

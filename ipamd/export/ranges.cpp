@@ -25,7 +25,13 @@ std::vector<Prefix> ranges_of(const PlannedCluster& cluster, BlockUse use, Famil
 
 std::vector<Prefix> routed_ranges(const PlannedCluster& cluster) {
   std::vector<Prefix> found = ranges_of(cluster, BlockUse::kUnderlay);
-  std::ranges::copy(ranges_of(cluster, BlockUse::kPod), std::back_inserter(found));
+  std::ranges::copy(announced_ranges(cluster), std::back_inserter(found));
+  return found;
+}
+
+std::vector<Prefix> announced_ranges(const PlannedCluster& cluster) {
+  std::vector<Prefix> found = ranges_of(cluster, BlockUse::kPod);
+  std::ranges::copy(ranges_of(cluster, BlockUse::kLoadBalancer), std::back_inserter(found));
   return found;
 }
 

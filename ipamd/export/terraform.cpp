@@ -56,6 +56,8 @@ json::object cluster_object(const PlannedCluster& cluster) {
           {"pod", by_family(ranges_of(cluster, BlockUse::kPod))},
           {"node_prefix_length", node_prefix_lengths(cluster)},
           {"service", by_family(ranges_of(cluster, BlockUse::kService))},
+          {"load_balancer", by_family(ranges_of(cluster, BlockUse::kLoadBalancer))},
+          {"tunnel", by_family(ranges_of(cluster, BlockUse::kTunnel))},
           {"gateway", gateways(cluster)},
           {"entry", json::object{{"ipv4", texts(entry_of(cluster, Family::kV4))},
                                  {"ipv6", texts(entry_of(cluster, Family::kV6))}}}};

@@ -5,26 +5,12 @@
 #include <string>
 
 #include "ipamd/export/export.h"
+#include "ipamd/plan/test_fleets.h"
 
 namespace tombolo {
 
-inline Plan plan_of_text(const std::string& text) {
-  auto documents = parse_yaml(text, "fleet.yaml");
-  REQUIRE(documents.has_value());
-  auto fleet = parse_fleet(documents->front());
-  INFO((fleet ? std::string() : fleet.error().what));
-  REQUIRE(fleet.has_value());
-  auto plan = make_plan(*fleet, nullptr);
-  INFO((plan ? std::string() : plan.error().what));
-  REQUIRE(plan.has_value());
-  return *plan;
-}
-
-// Of the repository: "deploy/story/fleet.yaml".
 inline Plan plan_of_file(const std::string& path) {
-  auto text = read_file(std::string(TOMBOLO_TEST_DATA) + "/../../" + path);
-  REQUIRE(text.has_value());
-  return plan_of_text(*text);
+  return plan_of_text(repository_text(path));
 }
 
 inline Plan demo_plan() {

@@ -6,8 +6,7 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
-#include "core/yaml.h"
-#include "ipamd/plan/plan.h"
+#include "ipamd/plan/test_fleets.h"
 
 namespace tombolo {
 namespace {
@@ -71,15 +70,8 @@ TEST_CASE("the planner takes the fragment, once id and region are filled in") {
   text +=
       "fleet: test\nregions: [{name: here, cloud: on-prem}]\n"
       "address_space: [{cidr: 10.0.0.0/8}, {cidr: \"fd00:7a::/32\"}]\n";
-  auto documents = parse_yaml(text, "fleet.yaml");
-  REQUIRE(documents.has_value());
-  auto fleet = parse_fleet(documents->front());
-  INFO((fleet ? std::string() : fleet.error().what));
-  REQUIRE(fleet.has_value());
-  auto plan = make_plan(*fleet, nullptr);
-  INFO((plan ? std::string() : plan.error().what));
-  REQUIRE(plan.has_value());
-  REQUIRE(find_range(plan->clusters[0], BlockUse::kPod, Family::kV4)->prefix.str() ==
+  Plan plan = plan_of_text(text);
+  REQUIRE(find_range(plan.clusters[0], BlockUse::kPod, Family::kV4)->prefix.str() ==
           "10.21.0.0/16");
 }
 

@@ -60,9 +60,8 @@ FamilyDemand demand_of(const Fleet& fleet, Family family) {
   if (!is_given(fleet.clusterset_given, BlockUse::kClusterset, family))
     demand.shared.add(bits - clusterset_size(fleet.clusterset_services, family).length);
   for (const FleetCluster& cluster : fleet.clusters) {
-    if (!has_family(cluster.families, family)) continue;
-    for (BlockUse use : {BlockUse::kUnderlay, BlockUse::kPod, BlockUse::kService}) {
-      if (is_given(cluster.given, use, family)) continue;
+    for (BlockUse use : kClusterUses) {
+      if (!wants(cluster, use, family) || is_given(cluster.given, use, family)) continue;
       auto size = size_of(fleet, cluster, use, family, 0);
       auto region = regions.find(cluster.region);
       if (!size || region == regions.end()) continue;

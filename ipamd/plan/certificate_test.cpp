@@ -1,6 +1,5 @@
 // Certificates: what they claim is so, an independent checker (tests/plan/check_certificate.py)
 // finds a plan right and a spoilt one wrong; conflicts are as small as brute force finds them.
-#include <rapidcheck.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,20 +8,10 @@
 #include <filesystem>
 #include <fstream>
 
-#include "ipamd/plan/internal.h"
+#include "ipamd/plan/random_fleets.h"
 
 namespace tombolo {
 namespace {
-
-Prefix prefix(std::string_view text) {
-  auto parsed = Prefix::parse(text);
-  ENSURE(parsed.has_value(), "{}", text);
-  return *parsed;
-}
-
-std::uint32_t number(std::uint32_t low, std::uint32_t high) {
-  return *rc::gen::resize(100, rc::gen::inRange(low, high + 1));
-}
 
 // IPv4, three regions, one root; clusters of a few nodes.
 Fleet small_fleet(std::uint32_t clusters, int root_length) {
@@ -48,6 +37,8 @@ Fleet small_fleet(std::uint32_t clusters, int root_length) {
     cluster.pods_per_node = number(10, 60);
     cluster.services = number(10, 250);
     cluster.growth_percent = 100;
+    if (number(0, 2) == 0) cluster.load_balancer_services = number(1, 60);
+    if (number(0, 2) == 0) cluster.tunnels_per_node = number(1, 2);
     cluster.place = fmt::format("f.yaml:{}", id);
     fleet.clusters.push_back(std::move(cluster));
   }

@@ -122,6 +122,14 @@ void check_size(const FleetCluster& cluster, const PlannedCluster& planned,
                      grown(cluster.services));
     if (range.prefix.host_bits() > kubernetes_rules().service_host_bits)
       violations.add("{}, service {}: larger than Kubernetes allows", cluster.name, range.prefix);
+  } else if (range.use == BlockUse::kLoadBalancer) {
+    if (size < grown(cluster.load_balancer_services) + kubernetes_rules().load_balancer_own)
+      violations.add("{}, load-balancer {}: too small for {} services", cluster.name, range.prefix,
+                     grown(cluster.load_balancer_services));
+  } else if (range.use == BlockUse::kTunnel) {
+    if (size < grown(cluster.nodes) * cluster.tunnels_per_node)
+      violations.add("{}, tunnel {}: too small for {} nodes", cluster.name, range.prefix,
+                     grown(cluster.nodes));
   } else {
     int node_bits = range.node_prefix_length - range.prefix.length();
     if (node_bits < 0 || node_bits > kubernetes_rules().node_block_bits ||
@@ -155,6 +163,14 @@ void check_entry(const PlannedCluster& planned, const FleetCluster& cluster,
   }
 }
 
+bool has_range(const FleetCluster& cluster, BlockUse use, Family family) {
+  for (const GivenRange& given : cluster.given)
+    if (given.use == use && given.prefix.family() == family) return true;
+  if (use == BlockUse::kLoadBalancer) return cluster.load_balancer_services > 0;
+  if (use == BlockUse::kTunnel) return cluster.tunnels_per_node > 0;
+  return true;
+}
+
 void check_cluster(const Fleet& fleet, const std::vector<Forbidden>& never,
                    const FleetCluster& cluster, const PlannedCluster& planned,
                    Violations& violations) {
@@ -163,12 +179,15 @@ void check_cluster(const Fleet& fleet, const std::vector<Forbidden>& never,
       planned.cloud != region->cloud || planned.nodes != cluster.nodes ||
       planned.pods_per_node != cluster.pods_per_node)
     violations.add("{}: id, region, nodes or pods per node are not the fleet's", cluster.name);
-  if (planned.ranges.size() != cluster.families.size() * 3)
-    violations.add("{}: {} ranges where {} are needed", cluster.name, planned.ranges.size(),
-                   cluster.families.size() * 3);
+  std::size_t needed = 0;
   for (Family family : cluster.families)
-    for (BlockUse use : {BlockUse::kUnderlay, BlockUse::kPod, BlockUse::kService})
-      if (find_range(planned, use, family) == nullptr)
+    for (BlockUse use : kClusterUses) needed += has_range(cluster, use, family) ? 1 : 0;
+  if (planned.ranges.size() != needed)
+    violations.add("{}: {} ranges where {} are needed", cluster.name, planned.ranges.size(),
+                   needed);
+  for (Family family : cluster.families)
+    for (BlockUse use : kClusterUses)
+      if (has_range(cluster, use, family) && find_range(planned, use, family) == nullptr)
         violations.add("{}: no {} {} range", cluster.name, to_string(family), to_string(use));
   for (const PlannedRange& range : planned.ranges) {
     std::string name = fmt::format("{}, {}", cluster.name, to_string(range.use));

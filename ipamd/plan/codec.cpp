@@ -1,5 +1,6 @@
-// A plan as JSON for the store. Format version 2 (written as 1 where that can hold it); fields may
-// be added, a reader ignores those that it does not know.
+// A plan as JSON for the store, in the oldest format version that can hold it, so that an older
+// Tombolo reads it as long as there is nothing in it that it would get wrong. Fields may be added,
+// a reader ignores those that it does not know.
 #include <algorithm>
 #include <set>
 
@@ -8,7 +9,9 @@
 namespace tombolo {
 namespace {
 
-constexpr std::int64_t kFormatVersion = 2;     // 1: every cluster has an id
+// 1: every cluster has an id, an underlay, a pod and a service range; 2: some have no id; 3: ranges
+// for load balancers and tunnels.
+constexpr std::int64_t kFormatVersion = 3;
 constexpr std::size_t kMostEntries = 100'000;  // of any list; a plan that is larger is no plan
 
 json::object range_to_json(const PlannedRange& range) {
@@ -107,6 +110,19 @@ Result<PlannedCluster> read_cluster(const Cursor& entry) {
   return cluster;
 }
 
+std::int64_t version_of(const PlannedCluster& cluster) {
+  for (const PlannedRange& range : cluster.ranges)
+    if (range.use == BlockUse::kLoadBalancer || range.use == BlockUse::kTunnel) return 3;
+  return cluster.id == 0 ? 2 : 1;
+}
+
+std::int64_t version_of(const Plan& plan) {
+  std::int64_t version = 1;
+  for (const PlannedCluster& cluster : plan.clusters)
+    version = std::max(version, version_of(cluster));
+  return version;
+}
+
 }  // namespace
 
 json::value plan_to_json(const Plan& plan) {
@@ -133,8 +149,7 @@ json::value plan_to_json(const Plan& plan) {
     if (cluster.id != 0) object["id"] = std::int64_t{cluster.id};
     clusters.push_back(std::move(object));
   }
-  bool all_have_ids = std::ranges::none_of(plan.clusters, [](auto& c) { return c.id == 0; });
-  return json::object{{"version", all_have_ids ? std::int64_t{1} : kFormatVersion},
+  return json::object{{"version", version_of(plan)},
                       {"fleet", plan.fleet},
                       {"address_space", std::move(roots)},
                       {"reserved", std::move(reserved)},

@@ -46,8 +46,8 @@ TEST_CASE("a stored plan that is wrong is refused with its place") {
     std::string what;
   };
   auto [name, from, to, what] = GENERATE(values<Case>({
-      {"newer", "\"version\":1", "\"version\":3",
-       "plan: version: written by a newer Tombolo (format 3; this one knows 2)"},
+      {"newer", "\"version\":1", "\"version\":4",
+       "plan: version: written by a newer Tombolo (format 4; this one knows 3)"},
       {"no version", "\"version\":1,", "", "plan: version: is required"},
       {"prefix", "10.0.0.0/8", "10.0.0.1/8",
        "plan: address_space[0]: '10.0.0.1/8' has host bits set; the prefix is 10.0.0.0/8"},

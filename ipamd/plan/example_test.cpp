@@ -4,36 +4,10 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
-#include "ipamd/plan/plan.h"
+#include "ipamd/plan/test_fleets.h"
 
 namespace tombolo {
 namespace {
-
-std::string root_path(const std::string& path) {
-  return std::string(TOMBOLO_TEST_DATA) + "/../../" + path;
-}
-
-std::string text_of(const std::string& path) {
-  auto text = read_file(root_path(path));
-  REQUIRE(text.has_value());
-  return *text;
-}
-
-Fleet read_fleet(const std::string& path) {
-  auto document = read_yaml_file(root_path(path));
-  REQUIRE(document.has_value());
-  auto fleet = parse_fleet(*document);
-  INFO((fleet ? std::string() : fleet.error().what));
-  REQUIRE(fleet.has_value());
-  return *fleet;
-}
-
-Plan plan_of(const Fleet& fleet) {
-  auto plan = make_plan(fleet, nullptr);
-  INFO((plan ? std::string() : plan.error().what));
-  REQUIRE(plan.has_value());
-  return *plan;
-}
 
 // Columns as wide as their widest cell, two spaces between them.
 std::string printed(const PlanTable& table) {
@@ -74,10 +48,10 @@ std::string block_after(const std::string& document, const std::string& marker) 
 }
 
 TEST_CASE("the guide shows the demonstration's fleet and what the planner makes of it") {
-  const std::string guide = text_of("docs/plan.md");
-  Fleet fleet = read_fleet("deploy/story/fleet.yaml");
+  const std::string guide = repository_text("docs/plan.md");
+  Fleet fleet = fleet_of_text(repository_text("deploy/story/fleet.yaml"), "fleet.yaml");
   Plan plan = plan_of(fleet);
-  std::string file = text_of("deploy/story/fleet.yaml");
+  std::string file = repository_text("deploy/story/fleet.yaml");
   REQUIRE(block_after(guide, "<!-- deploy/story/fleet.yaml -->") ==
           file.substr(file.find("fleet: demo")));
   REQUIRE("$ tombolo plan show -f deploy/story/fleet.yaml\n" + printed(plan_table(plan, &fleet)) ==
@@ -95,7 +69,7 @@ TEST_CASE("the guide shows the demonstration's fleet and what the planner makes 
 }
 
 TEST_CASE("the refusal that the guide shows is what the planner says") {
-  const std::string guide = text_of("docs/plan.md");
+  const std::string guide = repository_text("docs/plan.md");
   auto documents = parse_yaml(block_after(guide, "<!-- refused fleet -->"), "fleet.yaml");
   REQUIRE(documents.has_value());
   auto plan = make_plan(*parse_fleet(documents->front()), nullptr);
@@ -105,9 +79,9 @@ TEST_CASE("the refusal that the guide shows is what the planner says") {
 
 TEST_CASE("example fleets give the plans that stand beside them") {
   auto name = GENERATE(values<std::string>({"three-clouds"}));
-  Fleet fleet = read_fleet("tests/data/plan/" + name + ".yaml");
+  Fleet fleet = fleet_of_text(repository_text("tests/data/plan/" + name + ".yaml"));
   REQUIRE(printed(plan_table(plan_of(fleet), &fleet)) ==
-          text_of("tests/data/plan/" + name + ".txt"));
+          repository_text("tests/data/plan/" + name + ".txt"));
 }
 
 }  // namespace

@@ -28,12 +28,13 @@ struct CloudRules {
 const CloudRules& rules_of(Cloud cloud);
 
 struct KubernetesRules {
-  int service_host_bits = 0;         // at most, in a service range
-  int node_block_bits = 0;           // at most, between a pod range and a node's block
-  int node_prefix_length_v6 = 0;     // of a node's block
-  int service_host_bits_v6 = 0;      // of a service range
-  std::uint32_t node_block_own = 0;  // addresses of a node's block that are no pod's
-  std::uint32_t service_own = 0;     // of a service range that are no service's
+  int service_host_bits = 0;            // at most, in a service range
+  int node_block_bits = 0;              // at most, between a pod range and a node's block
+  int node_prefix_length_v6 = 0;        // of a node's block
+  int service_host_bits_v6 = 0;         // of a range of services, load balancers or tunnels
+  std::uint32_t node_block_own = 0;     // addresses of a node's block that are no pod's
+  std::uint32_t service_own = 0;        // of a service range that are no service's
+  std::uint32_t load_balancer_own = 0;  // of a range for load balancers that are no service's
 };
 const KubernetesRules& kubernetes_rules();
 
@@ -62,10 +63,14 @@ struct RangeSize {
 std::uint32_t planned_count(std::uint32_t count, std::uint32_t growth_percent);  // rounded up
 int bits_for(std::uint64_t count);  // the smallest b with 2^b >= count
 
-// Whether a use needs summary routes between regions: underlay and pod ranges do.
+// Whether a use needs summary routes between regions: what is reached from other clusters does.
+// Tunnel endpoints are known to nobody but each other.
 constexpr bool is_routed(BlockUse use) {
-  return use == BlockUse::kUnderlay || use == BlockUse::kPod;
+  return use == BlockUse::kUnderlay || use == BlockUse::kPod || use == BlockUse::kLoadBalancer;
 }
+
+// Whether the cluster has a range of the use, of every family of its own.
+bool wants(const FleetCluster& cluster, BlockUse use, Family family);
 
 // Which rule forced what (reasons.cpp), one line each: "rule: aws has no subnet …: east".
 std::vector<std::string> rule_lines(const Plan& plan, const Fleet& fleet);

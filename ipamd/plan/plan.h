@@ -16,77 +16,9 @@
 #include <vector>
 
 #include "core/json.h"
-#include "core/tables.h"
-#include "core/yaml.h"
+#include "ipamd/plan/fleet.h"
 
 namespace tombolo {
-
-// ---- the fleet file: what is wanted ----------------------------------------------------------
-
-enum class Cloud { kAws, kAzure, kGcp, kOnPrem };
-std::string_view to_string(Cloud cloud);  // "aws", "azure", "gcp", "on-prem"
-
-// `place` is where the entry stands, "fleet.yaml:12" (the document's name alone when lines are not
-// known); conflicts between entries name both places.
-struct FleetRegion {
-  std::string name;
-  Cloud cloud = Cloud::kOnPrem;
-  std::string place;
-};
-
-// A piece of the address space. Empty `uses` or `regions`: for all of them.
-struct FleetRoot {
-  Prefix prefix;
-  std::vector<BlockUse> uses;
-  std::vector<std::string> regions;
-  std::string place;
-};
-
-struct FleetReserved {
-  Prefix prefix;
-  std::string note;
-  std::string place;
-};
-
-// A range that is in use already and stays what it is. It may lie outside the address space.
-struct GivenRange {
-  BlockUse use = BlockUse::kPod;
-  Prefix prefix;
-  int node_prefix_length = 0;  // kPod only
-  std::string place;
-};
-
-struct FleetCluster {
-  std::string name;      // as Cilium has it: [a-z0-9-], at most 32 characters
-  std::uint32_t id = 0;  // 1 to max_connected_clusters; 0: none, only its addresses are planned
-  std::string region;
-  std::vector<Family> families;
-  std::uint32_t nodes = 0;  // expected
-  std::uint32_t pods_per_node = 110;
-  std::uint32_t services = 1000;
-  std::uint32_t growth_percent = 100;  // room is planned for nodes and services times this
-  std::vector<GivenRange> given;
-  std::vector<std::uint32_t> entry_nodes;  // indices, the first node is 0
-  std::vector<Ip> entry_ips;               // addresses instead of indices; both empty: the default
-  std::string place;
-};
-
-struct Fleet {
-  std::string name;
-  std::vector<Family> families;
-  std::uint32_t max_connected_clusters = 255;  // as Cilium's setting; 511, or 1023 (Tombolo only)
-  std::vector<FleetRegion> regions;
-  std::vector<FleetRoot> roots;
-  std::vector<FleetReserved> reserved;
-  std::uint32_t clusterset_services = 4000;
-  std::vector<GivenRange> clusterset_given;
-  std::vector<FleetCluster> clusters;
-  std::string place;
-};
-
-// Strict: unknown fields, unknown names, ids and names that stand twice, and overlapping roots are
-// refused as "fleet.yaml:12: clusters[0].nodes: …".
-Result<Fleet> parse_fleet(const YamlDocument& document);
 
 // ---- the plan: what is assigned --------------------------------------------------------------
 
@@ -113,7 +45,7 @@ struct PlannedCluster {
   Cloud cloud = Cloud::kOnPrem;
   std::uint32_t nodes = 0;
   std::uint32_t pods_per_node = 0;
-  std::vector<PlannedRange> ranges;  // underlay, pod, service; IPv4 before IPv6
+  std::vector<PlannedRange> ranges;  // by family and use; IPv4 first
   std::vector<Ip> entry;             // what routers outside use as next hop towards its pods
   bool operator==(const PlannedCluster&) const = default;
 };
@@ -207,16 +139,16 @@ struct RouteEntry {
 };
 
 // What a router between the clusters, with an interface in every underlay, must hold: each pod
-// range by way of its cluster's entry nodes.
+// range, and each range of a load balancer, by way of its cluster's entry nodes.
 std::vector<RouteEntry> plan_routes(const Plan& plan);
-// What a node of `cluster` must hold: underlay and pod ranges of all others by way of its gateway.
+// What a node of `cluster` must hold: what is routed of all others by way of its gateway.
 // kNotFound when there is no such cluster.
 Result<std::vector<RouteEntry>> plan_routes_of(const Plan& plan, std::string_view cluster);
 // "ip route replace 10.1.0.0/20 nexthop via 10.0.0.2 nexthop via 10.0.0.3", "ip -6 route …".
 std::string route_command(const RouteEntry& route);
 
-// The fewest prefixes that cover a region's underlay and pod ranges of one family and nothing of
-// another region, nothing reserved and no clusterset range.
+// The fewest prefixes that cover a region's underlay, pod and load-balancer ranges of one family
+// and nothing of another region, nothing reserved and no clusterset range.
 struct RegionSummary {
   std::string region;
   Family family = Family::kV4;
@@ -227,8 +159,9 @@ std::vector<RegionSummary> region_summaries(const Plan& plan);
 // "certificate IPv4: 2 routes, no plan has fewer (…); …"
 std::string text_of(const Certificate& certificate);
 
-// Format version 1, or 2 when a cluster has no id. With the certificate: its figures, the
-// summaries, and all ranges in order of address.
+// The oldest format version that can hold the plan: 1, 2 when a cluster has no id, 3 with ranges
+// for load balancers or tunnels. With the certificate: its figures, the summaries, and all ranges
+// in order of address.
 json::value plan_to_json(const Plan& plan);
 // Unknown fields are ignored (a newer writer of the same format), a newer format is refused.
 Result<Plan> plan_from_json(const Cursor& document);

@@ -1,45 +1,11 @@
 // Plans by example: sizes, rules, growth, refusals with their words, addresses, routes.
-#include "ipamd/plan/plan.h"
-
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include "ipamd/plan/test_fleets.h"
+
 namespace tombolo {
 namespace {
-
-Fleet fleet_of(const std::string& text) {
-  auto documents = parse_yaml(text, "f.yaml");
-  REQUIRE(documents.has_value());
-  auto fleet = parse_fleet(documents->front());
-  INFO((fleet ? std::string() : fleet.error().what));
-  REQUIRE(fleet.has_value());
-  return *fleet;
-}
-
-Plan plan_of(const Fleet& fleet, const Plan* previous = nullptr) {
-  auto plan = make_plan(fleet, previous);
-  INFO((plan ? std::string() : plan.error().what));
-  REQUIRE(plan.has_value());
-  return *plan;
-}
-
-std::string range_text(const Plan& plan, std::string_view name, BlockUse use,
-                       Family family = Family::kV4) {
-  const PlannedCluster* cluster = find_cluster(plan, name);
-  REQUIRE(cluster != nullptr);
-  const PlannedRange* range = find_range(*cluster, use, family);
-  if (range == nullptr) return "none";
-  return fmt::format("{} {} {}", range->prefix, range->node_prefix_length,
-                     to_string(range->origin));
-}
-
-// IPv4 only, one on-prem region, a clusterset that is out of the way.
-std::string small_fleet(const std::string& root, const std::string& clusters,
-                        const std::string& cloud = "on-prem") {
-  return "fleet: f\nfamilies: [ipv4]\nregions:\n  - {name: r, cloud: " + cloud +
-         "}\naddress_space:\n  - cidr: " + root +
-         "\nclusterset: {services: 12, ipv4: 172.20.0.0/28}\nclusters:\n" + clusters;
-}
 
 TEST_CASE("sizes follow from nodes, pods, services, growth and the cloud") {
   struct Case {
@@ -64,7 +30,7 @@ TEST_CASE("sizes follow from nodes, pods, services, growth and the cloud") {
       {"gcp: a node's block is twice its pods", "gcp", "nodes: 16, services: 100", 27, 20, 24, 25},
   }));
   CAPTURE(name);
-  Plan plan = plan_of(fleet_of(
+  Plan plan = plan_of(fleet_of_text(
       small_fleet("10.0.0.0/8", "  - {name: a, id: 1, region: r, " + cluster + "}\n", cloud)));
   const PlannedCluster& a = plan.clusters[0];
   REQUIRE(find_range(a, BlockUse::kUnderlay, Family::kV4)->prefix.length() == underlay);
@@ -75,9 +41,9 @@ TEST_CASE("sizes follow from nodes, pods, services, growth and the cloud") {
 
 TEST_CASE("IPv6 ranges are those that Kubernetes and the clouds expect") {
   Plan plan =
-      plan_of(fleet_of("fleet: f\nfamilies: [ipv6]\nregions:\n  - {name: r, cloud: azure}\n"
-                       "address_space:\n  - cidr: \"fd00:1::/40\"\nclusters:\n"
-                       "  - {name: a, id: 1, region: r, nodes: 100, services: 70000}\n"));
+      plan_of(fleet_of_text("fleet: f\nfamilies: [ipv6]\nregions:\n  - {name: r, cloud: azure}\n"
+                            "address_space:\n  - cidr: \"fd00:1::/40\"\nclusters:\n"
+                            "  - {name: a, id: 1, region: r, nodes: 100, services: 70000}\n"));
   REQUIRE(range_text(plan, "a", BlockUse::kPod, Family::kV6) == "fd00:1::/57 64 assigned");
   REQUIRE(range_text(plan, "a", BlockUse::kUnderlay, Family::kV6) ==
           "fd00:1:0:100::/64 0 assigned");
@@ -189,7 +155,7 @@ TEST_CASE("what does not fit or contradicts a rule is refused with its reason") 
        "f.yaml:9: cluster a: entry 192.168.0.2 is no node's address in the underlay 10.0.5.0/29"},
   }));
   CAPTURE(name);
-  auto plan = make_plan(fleet_of(text), nullptr);
+  auto plan = make_plan(fleet_of_text(text), nullptr);
   REQUIRE_FALSE(plan.has_value());
   REQUIRE(plan.error().what == what);
   REQUIRE(plan.error().code == code);
@@ -197,12 +163,12 @@ TEST_CASE("what does not fit or contradicts a rule is refused with its reason") 
 
 TEST_CASE("forbidden ranges depend on the clouds in the fleet") {
   auto twice = [](const std::string& cloud) {
-    return make_plan(
-        fleet_of(small_fleet("172.28.0.0/14",
-                             "  - {name: a, id: 1, region: r, nodes: 200, pods_per_node: 200}\n"
-                             "  - {name: b, id: 2, region: r, nodes: 200, pods_per_node: 200}\n",
-                             cloud)),
-        nullptr);
+    return make_plan(fleet_of_text(small_fleet(
+                         "172.28.0.0/14",
+                         "  - {name: a, id: 1, region: r, nodes: 200, pods_per_node: 200}\n"
+                         "  - {name: b, id: 2, region: r, nodes: 200, pods_per_node: 200}\n",
+                         cloud)),
+                     nullptr);
   };
   REQUIRE(twice("on-prem").has_value());
   auto refused = twice("azure");
@@ -211,16 +177,16 @@ TEST_CASE("forbidden ranges depend on the clouds in the fleet") {
           std::string::npos);
   // Class E is usable only where every cluster is in GCP.
   auto class_e = [](const std::string& cloud) {
-    return make_plan(
-        fleet_of(small_fleet("240.0.0.0/8", "  - {name: a, id: 1, region: r, nodes: 2}\n", cloud)),
-        nullptr);
+    return make_plan(fleet_of_text(small_fleet(
+                         "240.0.0.0/8", "  - {name: a, id: 1, region: r, nodes: 2}\n", cloud)),
+                     nullptr);
   };
   REQUIRE(class_e("gcp").has_value());
   REQUIRE_FALSE(class_e("on-prem").has_value());
 }
 
 TEST_CASE("roots for a region or a use come before general ones, and are nobody else's") {
-  Fleet fleet = fleet_of(
+  Fleet fleet = fleet_of_text(
       "fleet: f\nfamilies: [ipv4]\nregions:\n  - {name: r1, cloud: aws}\n"
       "  - {name: r2, cloud: aws}\naddress_space:\n  - cidr: 10.0.0.0/16\n"
       "  - {cidr: 10.1.0.0/16, regions: [r2]}\n  - {cidr: 10.2.0.0/16, uses: [service]}\n"
@@ -246,21 +212,21 @@ std::string two_clusters(int nodes_of_a) {
 }
 
 TEST_CASE("a cluster grows in place where the space around it is free, else it moves") {
-  Fleet two = fleet_of(two_clusters(2));
+  Fleet two = fleet_of_text(two_clusters(2));
   Plan plan = plan_of(two);
   REQUIRE(range_text(plan, "a", BlockUse::kPod) == "10.0.8.0/24 25 assigned");
   REQUIRE(range_text(plan, "b", BlockUse::kPod) == "10.0.40.0/24 25 assigned");
 
   // There is room to double; for four times as much its own underlay is in the way.
-  Plan doubled = plan_of(fleet_of(two_clusters(4)), &plan);
+  Plan doubled = plan_of(fleet_of_text(two_clusters(4)), &plan);
   REQUIRE(range_text(doubled, "a", BlockUse::kPod) == "10.0.8.0/23 25 grown");
   REQUIRE(range_text(doubled, "a", BlockUse::kUnderlay) == "10.0.10.0/29 0 kept");
-  Plan beyond = plan_of(fleet_of(two_clusters(8)), &doubled);
+  Plan beyond = plan_of(fleet_of_text(two_clusters(8)), &doubled);
   REQUIRE(range_text(beyond, "a", BlockUse::kPod).ends_with("/22 25 assigned"));
   REQUIRE(range_text(beyond, "a", BlockUse::kUnderlay) == "10.0.10.0/28 0 grown");
   REQUIRE(range_text(beyond, "b", BlockUse::kPod) == "10.0.40.0/24 25 kept");
 
-  Fleet alone = fleet_of(two_clusters(4));
+  Fleet alone = fleet_of_text(two_clusters(4));
   alone.clusters.pop_back();
   Plan grown = plan_of(alone, &plan);
   REQUIRE(range_text(grown, "a", BlockUse::kPod) == "10.0.8.0/23 25 grown");
@@ -276,8 +242,8 @@ TEST_CASE("a cluster grows in place where the space around it is free, else it m
 }
 
 TEST_CASE("what has to move leaves its old addresses to nobody in the same plan") {
-  Plan plan = plan_of(fleet_of(two_clusters(2)));
-  Plan moved = plan_of(fleet_of(two_clusters(100)), &plan);
+  Plan plan = plan_of(fleet_of_text(two_clusters(2)));
+  Plan moved = plan_of(fleet_of_text(two_clusters(100)), &plan);
   Prefix old = find_range(*find_cluster(plan, "a"), BlockUse::kPod, Family::kV4)->prefix;
   for (const PlanBlock& block : blocks_of(moved))
     if (block.cluster != "a") REQUIRE_FALSE(block.prefix.overlaps(old));
@@ -288,7 +254,7 @@ TEST_CASE("what has to move leaves its old addresses to nobody in the same plan"
 
 TEST_CASE("a refusal says when only the existing addresses are in the way") {
   auto fleet = [](const std::string& clusters) {
-    return fleet_of(
+    return fleet_of_text(
         "fleet: f\nfamilies: [ipv4]\nregions:\n  - {name: r, cloud: on-prem}\naddress_space:\n"
         "  - {cidr: 10.0.0.0/24, uses: [pod]}\n"
         "  - {cidr: 10.1.0.0/16, uses: [underlay, service, clusterset]}\nclusters:\n" +
@@ -338,7 +304,7 @@ TEST_CASE("addresses of gateways and nodes") {
 }
 
 TEST_CASE("routes: between the clusters by entry nodes, from a cluster by its gateway") {
-  Fleet fleet = fleet_of(
+  Fleet fleet = fleet_of_text(
       "fleet: f\nregions:\n  - {name: r, cloud: on-prem}\naddress_space:\n  - cidr: 10.0.0.0/8\n"
       "  - cidr: \"fd00::/32\"\nclusters:\n"
       "  - {name: a, id: 1, region: r, nodes: 1}\n"
@@ -382,12 +348,12 @@ TEST_CASE("a region's ranges lie together and stay so when another cluster joins
   std::string head =
       "fleet: f\nfamilies: [ipv4]\nregions:\n  - {name: r1, cloud: aws}\n  - {name: r2, cloud: "
       "gcp}\n  - {name: r3, cloud: azure}\naddress_space:\n  - cidr: 10.0.0.0/8\nclusters:\n";
-  Plan plan = plan_of(fleet_of(head + clusters));
+  Plan plan = plan_of(fleet_of_text(head + clusters));
   auto summaries = region_summaries(plan);
   REQUIRE(summaries.size() == 3);
   for (const RegionSummary& each : summaries) REQUIRE(each.prefixes.size() == 1);
-  Plan next =
-      plan_of(fleet_of(head + clusters + "  - {name: c7, id: 7, region: r2, nodes: 2}\n"), &plan);
+  Plan next = plan_of(
+      fleet_of_text(head + clusters + "  - {name: c7, id: 7, region: r2, nodes: 2}\n"), &plan);
   auto of_r2 = region_summaries(next)[1];
   REQUIRE(of_r2.region == "r2");
   REQUIRE(of_r2.prefixes.size() == 1);

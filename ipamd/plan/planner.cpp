@@ -44,9 +44,8 @@ Result<std::vector<Assignment>> FamilyPlanner::add(std::size_t cluster) {
   requests_.clear();
   assignments_.clear();
   const FleetCluster& joining = fleet_.clusters[cluster];
-  if (!has_family(joining.families, family_)) return std::vector<Assignment>();
-  for (BlockUse use : {BlockUse::kUnderlay, BlockUse::kPod, BlockUse::kService})
-    TRY_OK(want(cluster, use));
+  for (BlockUse use : kClusterUses)
+    if (wants(joining, use, family_)) TRY_OK(want(cluster, use));
   for (const Assignment& given : assignments_) {
     for (const Pool& pool : pools_)
       if (pool.root->prefix.overlaps(given.range.prefix))
@@ -81,9 +80,8 @@ void FamilyPlanner::remove(std::size_t cluster, const std::vector<PlannedRange>&
 Result<void> FamilyPlanner::collect() {
   if (has_family(fleet_.families, family_)) TRY_OK(want(kNoCluster, BlockUse::kClusterset));
   for (std::size_t i = 0; i < fleet_.clusters.size(); ++i) {
-    if (!has_family(fleet_.clusters[i].families, family_)) continue;
-    for (BlockUse use : {BlockUse::kUnderlay, BlockUse::kPod, BlockUse::kService})
-      TRY_OK(want(i, use));
+    for (BlockUse use : kClusterUses)
+      if (wants(fleet_.clusters[i], use, family_)) TRY_OK(want(i, use));
   }
   return {};
 }

@@ -1,72 +1,12 @@
 // Properties of plans over random fleets: every plan is right, a second one changes nothing, a new
 // cluster moves nobody, and in one root of one family a fresh plan fails only when no plan exists.
-#include <rapidcheck.h>
-
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 
-#include "ipamd/plan/internal.h"
+#include "ipamd/plan/random_fleets.h"
 
 namespace tombolo {
 namespace {
-
-Prefix prefix(std::string_view text) {
-  auto parsed = Prefix::parse(text);
-  ENSURE(parsed.has_value(), "{}", text);
-  return *parsed;
-}
-
-std::uint32_t number(std::uint32_t low, std::uint32_t high) {
-  return *rc::gen::inRange(low, high + 1);
-}
-
-FleetCluster random_cluster(const Fleet& fleet, std::uint32_t id) {
-  FleetCluster cluster;
-  cluster.name = fmt::format("c{}", id);
-  cluster.id = id;
-  cluster.region =
-      fleet.regions[number(0, static_cast<std::uint32_t>(fleet.regions.size()) - 1)].name;
-  cluster.families = fleet.families;
-  cluster.nodes = number(1, 1U << number(0, 9));
-  cluster.pods_per_node = number(1, 1U << number(1, 8));
-  cluster.services = number(1, 1U << number(2, 12));
-  cluster.growth_percent = *rc::gen::element(100U, 100U, 150U, 200U, 400U);
-  cluster.place = fmt::format("f.yaml:{}", id);
-  return cluster;
-}
-
-Fleet random_fleet() {
-  Fleet fleet;
-  fleet.name = "f";
-  fleet.place = "f.yaml";
-  fleet.families = *rc::gen::element(std::vector{Family::kV4}, std::vector{Family::kV6},
-                                     std::vector{Family::kV4, Family::kV6});
-  for (std::uint32_t i = number(1, 4); i > 0; --i)
-    fleet.regions.push_back(
-        {fmt::format("r{}", i),
-         *rc::gen::element(Cloud::kAws, Cloud::kAzure, Cloud::kGcp, Cloud::kOnPrem), "f.yaml"});
-  if (has_family(fleet.families, Family::kV4)) {
-    fleet.roots.push_back(
-        {Prefix(*Ip::parse("10.0.0.0"), static_cast<int>(number(8, 20))), {}, {}, "f.yaml"});
-    if (number(0, 1) == 1) fleet.roots.push_back({prefix("172.16.0.0/12"), {}, {}, "f.yaml"});
-    if (number(0, 3) == 0)
-      fleet.roots.push_back(
-          {prefix("192.168.0.0/16"), {BlockUse::kUnderlay, BlockUse::kService}, {}, "f.yaml"});
-    if (number(0, 3) == 0)
-      fleet.roots.push_back({prefix("11.0.0.0/12"), {}, {fleet.regions[0].name}, "f.yaml"});
-    for (std::uint32_t i = number(0, 4); i > 0; --i)
-      fleet.reserved.push_back(
-          {Prefix(Ip::v4(0x0a000000 + number(0, 0xffffff)), static_cast<int>(number(12, 28))),
-           "office", "f.yaml"});
-  }
-  if (has_family(fleet.families, Family::kV6)) {
-    fleet.roots.push_back({prefix("fd00:1::/40"), {}, {}, "f.yaml"});
-    fleet.reserved.push_back({prefix("fd00:1:0:ff00::/56"), "", "f.yaml"});
-  }
-  for (std::uint32_t id = number(1, 12); id > 0; --id)
-    fleet.clusters.push_back(random_cluster(fleet, id));
-  return fleet;
-}
 
 bool same_ranges(const Plan& a, const Plan& b, std::string_view cluster) {
   const PlannedCluster* left = find_cluster(a, cluster);
@@ -209,7 +149,8 @@ TEST_CASE("in one root of one family a fresh plan is found whenever there is one
     for (std::uint32_t id = 1; id < 200 && wanted < 60'000; ++id) {
       FleetCluster cluster = random_cluster(fleet, id);
       cluster.nodes = number(1, 40);
-      for (BlockUse use : {BlockUse::kUnderlay, BlockUse::kPod, BlockUse::kService}) {
+      for (BlockUse use : kClusterUses) {
+        if (!wants(cluster, use, Family::kV4)) continue;
         requests.push_back(size_of(fleet, cluster, use, Family::kV4, 0)->length);
         wanted += std::uint64_t{1} << (32 - requests.back());
       }

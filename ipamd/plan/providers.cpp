@@ -68,7 +68,8 @@ Result<void> read_provider(const Cursor& file, std::size_t index, Rules& rules) 
 
 Result<void> read_kubernetes(const Cursor& file, Rules& rules) {
   TRY_OK(file.only({"service_host_bits", "node_block_bits", "node_prefix_length_v6",
-                    "service_host_bits_v6", "node_block_own", "service_own", "forbidden"}));
+                    "service_host_bits_v6", "node_block_own", "service_own", "load_balancer_own",
+                    "forbidden"}));
   KubernetesRules& kubernetes = rules.kubernetes;
   TRY_OK(read_number(file["service_host_bits"], kubernetes.service_host_bits));
   TRY_OK(read_number(file["node_block_bits"], kubernetes.node_block_bits));
@@ -76,6 +77,7 @@ Result<void> read_kubernetes(const Cursor& file, Rules& rules) {
   TRY_OK(read_number(file["service_host_bits_v6"], kubernetes.service_host_bits_v6));
   TRY_OK(read_number(file["node_block_own"], kubernetes.node_block_own));
   TRY_OK(read_number(file["service_own"], kubernetes.service_own));
+  TRY_OK(read_number(file["load_balancer_own"], kubernetes.load_balancer_own));
   return read_forbidden(file["forbidden"], std::nullopt, rules.forbidden);
 }
 

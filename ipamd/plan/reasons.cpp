@@ -29,6 +29,11 @@ void add_reasons(const FleetCluster& cluster, const PlannedRange& range, Cloud c
     reasons[fmt::format("{} gives a node a block of {} times its pods", rules.name,
                         rules.node_block_factor)]
         .push_back(cluster.name);
+  if ((range.use == BlockUse::kLoadBalancer || range.use == BlockUse::kTunnel) && !v4 &&
+      range.prefix.host_bits() == kubernetes.service_host_bits_v6)
+    reasons[fmt::format("IPv6 {} ranges are /{} at least", to_string(range.use),
+                        128 - kubernetes.service_host_bits_v6)]
+        .push_back(cluster.name);
   if (range.use == BlockUse::kService && !v4 &&
       bits_for(std::uint64_t{planned_count(cluster.services, cluster.growth_percent)} +
                kubernetes.service_own) < kubernetes.service_host_bits_v6)

@@ -101,7 +101,7 @@ std::vector<RouteEntry> plan_routes(const Plan& plan) {
   std::vector<RouteEntry> routes;
   for (const PlannedCluster& cluster : plan.clusters)
     for (const PlannedRange& range : cluster.ranges) {
-      if (range.use != BlockUse::kPod) continue;
+      if (range.use != BlockUse::kPod && range.use != BlockUse::kLoadBalancer) continue;
       RouteEntry route{cluster.name, range.use, range.prefix, {}};
       for (Ip ip : cluster.entry)
         if (ip.family() == range.prefix.family()) route.next_hops.push_back(ip);

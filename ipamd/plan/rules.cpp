@@ -57,7 +57,46 @@ Result<RangeSize> service_size(const FleetCluster& cluster, Family family) {
   return RangeSize{bits_of(family) - bits, 0};
 }
 
+// Ranges of single addresses: an IPv6 one is no smaller than a service range.
+Result<RangeSize> small_size(const FleetCluster& cluster, std::uint64_t addresses, Family family) {
+  int bits = bits_for(addresses);
+  if (family == Family::kV6) bits = std::max(bits, kubernetes_rules().service_host_bits_v6);
+  if (bits >= bits_of(family))
+    return refuse(cluster,
+                  fmt::format("{} addresses do not fit into {}", addresses, to_string(family)));
+  return RangeSize{bits_of(family) - bits, 0};
+}
+
+std::uint64_t load_balancer_addresses(const FleetCluster& cluster) {
+  return std::uint64_t{planned_count(cluster.load_balancer_services, cluster.growth_percent)} +
+         kubernetes_rules().load_balancer_own;
+}
+
+std::uint64_t tunnel_addresses(const FleetCluster& cluster) {
+  return std::uint64_t{planned_count(cluster.nodes, cluster.growth_percent)} *
+         std::max(cluster.tunnels_per_node, 1U);
+}
+
 }  // namespace
+
+bool wants(const FleetCluster& cluster, BlockUse use, Family family) {
+  if (!has_family(cluster.families, family)) return false;
+  for (const GivenRange& range : cluster.given)
+    if (range.use == use && range.prefix.family() == family) return true;
+  switch (use) {
+    case BlockUse::kUnderlay:
+    case BlockUse::kPod:
+    case BlockUse::kService:
+      return true;
+    case BlockUse::kLoadBalancer:
+      return cluster.load_balancer_services > 0;
+    case BlockUse::kTunnel:
+      return cluster.tunnels_per_node > 0;
+    case BlockUse::kClusterset:
+      break;
+  }
+  return false;
+}
 
 std::vector<Forbidden> forbidden_ranges(const Fleet& fleet) {
   std::vector<Forbidden> result;
@@ -107,11 +146,13 @@ Result<RangeSize> size_of(const Fleet& fleet, const FleetCluster& cluster, Block
     case BlockUse::kService:
       return service_size(cluster, family);
     case BlockUse::kLoadBalancer:
+      return small_size(cluster, load_balancer_addresses(cluster), family);
     case BlockUse::kTunnel:
+      return small_size(cluster, tunnel_addresses(cluster), family);
     case BlockUse::kClusterset:
       break;
   }
-  return fail(Code::kInternal, "no cluster asks for a {} range", to_string(use));
+  return fail(Code::kInternal, "no cluster has a {} range", to_string(use));
 }
 
 RangeSize clusterset_size(std::uint32_t services, Family family) {
@@ -142,6 +183,15 @@ Result<void> check_given(const Fleet& fleet, const FleetCluster& cluster, const 
                   "{}: cluster {}: the given underlay range {}: {} allows /{} to /{}", given.place,
                   cluster.name, given.prefix, rules.name, rules.underlay_shortest,
                   rules.underlay_longest);
+    return {};
+  }
+  if (given.use == BlockUse::kLoadBalancer || given.use == BlockUse::kTunnel) {
+    const bool tunnel = given.use == BlockUse::kTunnel;
+    int bits = bits_for(tunnel ? tunnel_addresses(now) : load_balancer_addresses(now));
+    if (given.prefix.host_bits() < bits)
+      return too_small(fmt::format("{} {} need a /{}",
+                                   tunnel ? cluster.nodes : cluster.load_balancer_services,
+                                   tunnel ? "nodes" : "services", bits_of(family) - bits));
     return {};
   }
   if (given.use == BlockUse::kService) {

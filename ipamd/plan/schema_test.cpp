@@ -99,6 +99,13 @@ TEST_CASE("the schema of the fleet file agrees with the parser") {
       {"no regions", "regions:\n  - {name: r, cloud: aws}\n", "", false},
       {"services of the clusterset", "services: 300", "services: 0", false},
       {"note", "note: office", "note: 5", false},
+      {"load balancers", "services: 100", "load_balancer_services: 100", true},
+      {"fewer than no load balancers", "services: 100", "load_balancer_services: -1", false},
+      {"tunnels", "services: 100", "tunnels_per_node: 2", true},
+      {"too many tunnels", "services: 100", "tunnels_per_node: 17", false},
+      {"a range for load balancers", "service: {ipv4: 10.2", "load_balancer: {ipv4: 10.2", true},
+      {"a tunnel range of no family", "service: {ipv4: 10.2", "tunnel: {ipv5: 10.2", false},
+      {"uses", "uses: [pod", "uses: [load-balancer, tunnel, pod", true},
   }));
   CAPTURE(name);
   std::string text =

@@ -227,17 +227,22 @@ std::vector<Forecast> forecast(const Plan& plan, const Fleet& fleet, double year
         each.room = size - rules.reserved_first - rules.reserved_last;
       } else if (range.use == BlockUse::kPod) {
         each.room = std::ldexp(1.0, range.node_prefix_length - range.prefix.length());
+      } else if (range.use == BlockUse::kLoadBalancer) {
+        each.used = cluster.load_balancer_services;
+        each.room = size - kubernetes_rules().load_balancer_own;
+      } else if (range.use == BlockUse::kTunnel) {
+        each.room = std::floor(size / std::max(cluster.tunnels_per_node, 1U));
       } else {
         each.used = cluster.services;
         each.room = size - kubernetes_rules().service_own;
       }
-      if (yearly_growth > 1)
+      if (yearly_growth > 1 && each.used > 0)
         each.years = std::max(0.0, std::log(each.room / each.used) / std::log(yearly_growth));
       result.push_back(std::move(each));
     }
   }
   std::ranges::sort(result, {}, [](const Forecast& each) {
-    return std::tuple(each.room / each.used, each.cluster, each.prefix);
+    return std::tuple(each.room / std::max(each.used, 1.0), each.cluster, each.prefix);
   });
   return result;
 }

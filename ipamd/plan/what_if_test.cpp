@@ -6,6 +6,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "ipamd/plan/internal.h"
+#include "ipamd/plan/test_fleets.h"
 
 namespace tombolo {
 namespace {
@@ -20,19 +21,7 @@ Fleet fleet_of(const std::string& name, const std::string& root, int clusters, i
   for (int i = 1; i <= clusters; ++i)
     text += fmt::format("  - {{name: {}{}, id: {}, region: r, nodes: {}, services: 250}}\n", name,
                         i, i, nodes);
-  auto documents = parse_yaml(text, name + ".yaml");
-  REQUIRE(documents.has_value());
-  auto fleet = parse_fleet(documents->front());
-  INFO((fleet ? std::string() : fleet.error().what));
-  REQUIRE(fleet.has_value());
-  return *fleet;
-}
-
-Plan plan_of(const Fleet& fleet) {
-  auto plan = make_plan(fleet, nullptr);
-  INFO((plan ? std::string() : plan.error().what));
-  REQUIRE(plan.has_value());
-  return *plan;
+  return fleet_of_text(text, name + ".yaml");
 }
 
 Prefix pod_of(const Plan& plan, std::string_view name) {
