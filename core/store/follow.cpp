@@ -52,6 +52,7 @@ asio::awaitable<Result<void>> PrefixFollower::list() {
     if (request.revision == 0) {
       request.revision = page.revision;
       cluster_id = page.cluster_id;
+      handler_.on_listing(page.revision, page.cluster_id);
     }
     if (page.cluster_id != cluster_id) co_return fail(Code::kAborted, "cluster id changed");
     for (const KeyValue& kv : page.kvs) {
@@ -90,7 +91,7 @@ asio::awaitable<Result<void>> PrefixFollower::follow() {
       if (event.kind == WatchEvent::Kind::kPut)
         handler_.on_put(event.kv);
       else
-        handler_.on_delete(event.kv.key);
+        handler_.on_delete_at(event.kv.key, event.kv.mod_revision);
     }
     if (batch.events.empty()) {
       // etcd 3.4 may announce progress before older events are out, so it counts one round later.

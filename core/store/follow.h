@@ -29,8 +29,12 @@ struct FollowOptions {
 class FollowHandler {
  public:
   virtual ~FollowHandler() = default;
+  // A list begins: the pairs that follow until on_listed() are of this revision of this store.
+  virtual void on_listing(std::int64_t /*revision*/, std::uint64_t /*cluster_id*/) {}
   virtual void on_put(const KeyValue& kv) = 0;
   virtual void on_delete(const std::string& key) = 0;
+  // For those who write the keys themselves, and so may know of a later revision than the watch.
+  virtual void on_delete_at(const std::string& key, std::int64_t /*revision*/) { on_delete(key); }
   // A list is complete: these keys are there and no others.
   virtual void on_listed(const std::set<std::string>& keys) = 0;
 };
