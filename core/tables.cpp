@@ -31,6 +31,12 @@ std::string PlanBlock::key() const {
 std::string NodeBlock::key() const {
   return fmt::format("{}/{}", node, prefix.str());
 }
+std::string AddressClaim::key() const {
+  return fmt::format("{}/{}", pool, ip.str());
+}
+std::string PoolBlock::key() const {
+  return fmt::format("{}/{}", pool, prefix.str());
+}
 std::string Node::key() const {
   return object_key(cluster, name);
 }

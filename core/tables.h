@@ -53,6 +53,55 @@ struct NodeBlock {
   bool operator==(const NodeBlock&) const = default;
 };
 
+// ---- addresses and blocks of shared pools
+// ----------------------------------------------------------------------------------------
+
+// An address of a pool that many nodes share: which pod's interface holds it. Written by agents,
+// one compare-and-swap each. Three states: held (it has a holder), kept (only an identity: for the
+// next pod of that identity), free (neither: it rests since its release).
+struct AddressClaim {
+  std::string pool;
+  Ip ip;
+  std::string identity;  // a fixed address is this workload's ("StatefulSet/ns/name/3/eth0")
+  std::string holder;    // key of the attachment
+  std::string node;      // of the holder
+  std::string pod;       // "NAMESPACE/NAME" of the holder, for people
+  std::int64_t since_unix_ms = 0;     // it has this holder
+  std::int64_t released_unix_ms = 0;  // by the last holder
+  std::int64_t sequence = 0;  // the store's revision that wrote it; never used again, not stored
+  bool held() const { return !holder.empty(); }
+  bool kept() const { return holder.empty() && !identity.empty(); }
+  bool free() const { return holder.empty() && identity.empty(); }
+  std::string key() const;  // "POOL/IP"
+  bool operator==(const AddressClaim&) const = default;
+};
+
+// The addresses of one identity. Whoever adds or removes one compares it, so that two nodes
+// together never give an identity more than it may have.
+struct Claimant {
+  struct Address {
+    std::string pool;
+    Ip ip;
+    auto operator<=>(const Address&) const = default;
+  };
+  std::string identity;
+  std::vector<Address> addresses;  // ascending
+  std::string key() const { return identity; }
+  bool operator==(const Claimant&) const = default;
+};
+
+// A block of an overlay pool, in the hands of a node, or (without one) at rest.
+struct PoolBlock {
+  std::string pool;
+  Prefix prefix;
+  std::string node;
+  std::int64_t since_unix_ms = 0;
+  std::int64_t released_unix_ms = 0;
+  std::int64_t sequence = 0;  // as of an AddressClaim
+  std::string key() const;    // "POOL/PREFIX"
+  bool operator==(const PoolBlock&) const = default;
+};
+
 // ---- what a cluster consists of
 // ----------------------------------------------------------------------------------------
 

@@ -19,6 +19,10 @@ inline constexpr std::string_view kFrontendsPrefix = "tombolo/v1/frontends/";  /
 inline constexpr std::string_view kPoliciesPrefix = "tombolo/v1/policies/";  // KIND/NAMESPACE/NAME
 inline constexpr std::string_view kReachPrefix = "tombolo/v1/reach/";        // NODE/CLUSTER
 inline constexpr std::string_view kFleetPrefix = "tombolo/v1/fleet/";        // CLUSTER
+// The first two are below "tombolo/v1/claim" and so of one watch, in the order of revisions.
+inline constexpr std::string_view kClaimsPrefix = "tombolo/v1/claims/";          // POOL/IP
+inline constexpr std::string_view kClaimantsPrefix = "tombolo/v1/claimants/";    // IDENTITY
+inline constexpr std::string_view kPoolBlocksPrefix = "tombolo/v1/poolblocks/";  // POOL/PREFIX
 
 std::string node_block_key(const NodeBlock& block);
 std::string encode(const NodeBlock& block);
@@ -39,5 +43,18 @@ Result<Policy> decode_policy(const KeyValue& kv);
 std::string reach_key(const NodeReach& reach);
 std::string encode(const NodeReach& reach);
 Result<NodeReach> decode_reach(const KeyValue& kv);
+
+// Sequences are the revisions of the pairs.
+std::string claim_key(const AddressClaim& claim);
+std::string encode(const AddressClaim& claim);
+Result<AddressClaim> decode_claim(const KeyValue& kv);
+
+std::string claimant_key(const Claimant& claimant);
+std::string encode(const Claimant& claimant);
+Result<Claimant> decode_claimant(const KeyValue& kv);
+
+std::string pool_block_key(const PoolBlock& block);
+std::string encode(const PoolBlock& block);
+Result<PoolBlock> decode_pool_block(const KeyValue& kv);
 
 }  // namespace tombolo::records

@@ -30,7 +30,7 @@ void round_trip(const Row& sample, std::string_view value, Key key, Decode decod
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   std::string_view value(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 5) {
+  switch (data[0] % 8) {
     case 0: {
       Policy policy;
       policy.name_space = "stars";
@@ -56,6 +56,23 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 4:
       round_trip(NodeReach{"n1", "west", 1, 1}, value, records::reach_key, records::decode_reach);
       break;
+    case 5: {
+      AddressClaim claim;
+      claim.pool = "campus";
+      round_trip(claim, value, records::claim_key, records::decode_claim);
+      break;
+    }
+    case 6:
+      round_trip(Claimant{"Pod/shop/web/eth0", {}}, value, records::claimant_key,
+                 records::decode_claimant);
+      break;
+    case 7: {
+      PoolBlock block;
+      block.pool = "overlay";
+      block.prefix = Prefix::parse("10.4.0.0/26").value();
+      round_trip(block, value, records::pool_block_key, records::decode_pool_block);
+      break;
+    }
     default: {
       NodeBlock block{"n1", Prefix::parse("10.1.4.0/24").value()};
       round_trip(block, value, records::node_block_key, records::decode_node_block);

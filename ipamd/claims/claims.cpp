@@ -1,0 +1,317 @@
+// Takes, releases and reconciles: decisions on the view, one comparing transaction each, and
+// another look when it was lost.
+#include "ipamd/claims/claims.h"
+
+#include <algorithm>
+#include <ranges>
+
+#include "core/records/records.h"
+#include "core/spiffe.h"
+#include "ipamd/claims/internal.h"
+
+namespace tombolo {
+namespace {
+
+metrics::Counter conflicts_total() {
+  return metrics::counter("tombolo_claims_conflicts_total",
+                          "Transactions for shared addresses that lost against another node");
+}
+metrics::Counter healed_total(const std::string& how) {
+  return metrics::counter("tombolo_claims_healed_total",
+                          "Shared addresses whose claim did not agree with this node's leases",
+                          {{"how", how}});
+}
+
+// Texts become parts of keys and of messages that take nothing but UTF-8.
+Result<void> check_text(std::string_view what, const std::string& text) {
+  constexpr std::size_t kMost = 1024;
+  auto plain = [](char byte) { return byte > ' ' && byte < 0x7f; };
+  if (text.size() <= kMost && std::ranges::all_of(text, plain)) return {};
+  return fail(Code::kInvalidArgument, "{} '{}': over {} bytes, or not of visible ASCII characters",
+              what, printable(std::string_view(text).substr(0, 64)), kMost);
+}
+
+Result<void> check(const std::vector<ClaimWanted>& wanted) {
+  std::set<std::string_view> holders;
+  std::set<std::string_view> identities;
+  std::size_t addresses = 0;
+  for (const ClaimWanted& one : wanted) {
+    TRY_OK(check_text("holder", one.holder));
+    TRY_OK(check_text("pod", one.pod));
+    TRY_OK(check_text("identity", one.identity));
+    if (one.holder.empty() || !holders.insert(one.holder).second)
+      return fail(Code::kInvalidArgument, "holder '{}' is empty or there twice", one.holder);
+    if (!one.identity.empty() && !identities.insert(one.identity).second)
+      return fail(Code::kInvalidArgument, "identity {} is there twice", one.identity);
+    std::set<Family> families;
+    for (const AddressWish& wish : one.addresses)
+      if (!families.insert(wish.family).second && !one.identity.empty())
+        return fail(Code::kInvalidArgument, "{}: two {} addresses for one identity", one.identity,
+                    to_string(wish.family));
+    addresses += one.addresses.size();
+  }
+  if (addresses == 0 || addresses > Claims::kMaxAddresses)
+    return fail(Code::kInvalidArgument, "{} addresses in one transaction: 1 to {} are possible",
+                addresses, Claims::kMaxAddresses);
+  return {};
+}
+
+// What was chosen is no longer pending, however the coroutine ends.
+class Pending {
+ public:
+  Pending(ClaimView& view, std::vector<PooledIp> addresses)
+      : view_(view), addresses_(std::move(addresses)) {}
+  Pending(const Pending&) = delete;
+  Pending& operator=(const Pending&) = delete;
+  ~Pending() { end(); }
+  void end() {
+    for (const PooledIp& address : addresses_) view_.end_pending(address);
+    addresses_.clear();
+  }
+
+ private:
+  ClaimView& view_;
+  std::vector<PooledIp> addresses_;
+};
+
+}  // namespace
+
+ClaimsUnderWay::ClaimsUnderWay(Claims& claims, std::vector<std::string> holders)
+    : claims_(&claims), holders_(std::move(holders)) {
+  for (const std::string& holder : holders_) claims_->under_way_.insert(holder);
+}
+
+ClaimsUnderWay::ClaimsUnderWay(ClaimsUnderWay&& other) noexcept
+    : claims_(std::exchange(other.claims_, nullptr)), holders_(std::move(other.holders_)) {}
+
+ClaimsUnderWay& ClaimsUnderWay::operator=(ClaimsUnderWay&& other) noexcept {
+  if (this == &other) return *this;
+  end();
+  claims_ = std::exchange(other.claims_, nullptr);
+  holders_ = std::move(other.holders_);
+  return *this;
+}
+
+ClaimsUnderWay::~ClaimsUnderWay() {
+  end();
+}
+
+void ClaimsUnderWay::end() {
+  if (claims_ == nullptr) return;
+  for (const std::string& holder : holders_) {
+    auto at = claims_->under_way_.find(holder);
+    if (at != claims_->under_way_.end()) claims_->under_way_.erase(at);
+  }
+  claims_ = nullptr;
+}
+
+Claims::Claims(ClaimsOptions options, Kv& kv, TaskGroup& tasks, Clock& clock, Rng& rng, Logger log)
+    : options_(std::move(options)),
+      kv_(kv),
+      clock_(clock),
+      rng_(rng),
+      log_(log),
+      view_(std::make_unique<ClaimView>(options_.node)),
+      follower_(std::make_unique<ClaimFollower>("claims", options_.follow_retry_cap, *view_, kv,
+                                                tasks, clock, rng, log)) {}
+
+Claims::~Claims() = default;
+
+asio::awaitable<void> Claims::run() {
+  return follower_->run();
+}
+
+bool Claims::synced() const {
+  return follower_->synced();
+}
+
+Result<void> Claims::set_pools(std::vector<ClaimPool> pools) {
+  return view_->set_pools(std::move(pools));
+}
+
+std::int64_t Claims::now_unix_ms() const {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(clock_.wall_now().time_since_epoch())
+      .count();
+}
+
+Result<void> Claims::ready() const {
+  if (synced()) return {};
+  return fail(Code::kUnavailable, "the claims of shared addresses have not been read yet");
+}
+
+std::vector<AddressClaim> Claims::claims_of_node() const {
+  return view_->claims_of_node();
+}
+
+FamilyUsage Claims::usage(std::string_view pool, Family family) const {
+  const PoolOrder* order = view_->pool(pool);
+  return order == nullptr ? FamilyUsage{} : order->usage(family);
+}
+
+// True when it was done; either way the view knows the keys' records afterwards.
+asio::awaitable<Result<bool>> Claims::write(TxnRequest request) {
+  std::vector<Operation> operations = request.then;
+  std::uint64_t store = follower_->cluster_id();
+  Result<TxnResult> done = co_await kv_.txn(std::move(request));
+  if (!done) {
+    // The store may have done it: the view hears of it, and reconcile() heals what it means.
+    bool away = done.error().code == Code::kAborted || done.error().code == Code::kDeadlineExceeded;
+    if (away) done.error().code = Code::kUnavailable;
+    co_return std::unexpected(std::move(done).error().with_context("shared addresses"));
+  }
+  if (done->cluster_id != store)
+    co_return fail(Code::kUnavailable, "shared addresses: another store answered");
+  std::int64_t now_ms = now_unix_ms();
+  if (done->succeeded) {
+    for (Operation& operation : operations) {
+      if (auto* put = std::get_if<Put>(&operation)) {
+        KeyValue kv{std::move(put->key), std::move(put->value), 0, done->revision, 0, 0};
+        auto known = view_->put(kv, now_ms);
+        ENSURE(known, "{}", known.error().what);
+      } else if (auto* erase = std::get_if<Delete>(&operation)) {
+        view_->erase(erase->key, done->revision);
+      }
+    }
+    co_return true;
+  }
+  conflicts_total().increment();
+  for (std::size_t i = 0; i < operations.size() && i < done->ranges.size(); ++i) {
+    const RangeResult& range = done->ranges[i];
+    if (range.kvs.empty()) {
+      const auto* put = std::get_if<Put>(&operations[i]);
+      view_->erase(put != nullptr ? put->key : std::get<Delete>(operations[i]).key, done->revision);
+    } else if (auto known = view_->put(range.kvs[0], now_ms); !known) {
+      log_.warning("refused {}: {}", range.kvs[0].key, known.error().text());
+    }
+  }
+  co_return false;
+}
+
+asio::awaitable<Result<ClaimsTaken>> Claims::take(std::vector<ClaimWanted> wanted) {
+  CO_TRY_OK(check(wanted));
+  std::vector<std::string> holders;
+  for (const ClaimWanted& one : wanted) holders.push_back(one.holder);
+  ClaimsTaken taken{{}, ClaimsUnderWay(*this, std::move(holders))};
+  for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
+    CO_TRY_OK(ready());
+    CO_TRY(plan, plan_take(*view_, wanted, now_unix_ms(), attempt));
+    Pending pending(*view_, std::move(plan.chosen));
+    CO_TRY(done, co_await write(std::move(plan.request)));
+    if (done) {
+      for (auto& claims : plan.claims)
+        for (AddressClaim& claim : claims)
+          claim.sequence = view_->find({claim.pool, claim.ip}).revision;
+      taken.claims = std::move(plan.claims);
+      co_return std::move(taken);
+    }
+    pending.end();
+    // The first look again costs nothing; then the others are given time.
+    if (attempt == 0) continue;
+    Duration pause = backoff(attempt - 1, options_.retry_base, options_.retry_cap, rng_);
+    CO_TRY_OK(co_await clock_.sleep_for(pause));
+  }
+  co_return fail(Code::kAborted, "others were faster {} times: try again later", options_.attempts);
+}
+
+// How many are given back; those that have changed meanwhile are not.
+asio::awaitable<Result<std::size_t>> Claims::give_back(std::vector<AddressClaim> claims) {
+  std::size_t given = 0;
+  std::uint32_t lost = 0;
+  for (std::size_t next = 0; next < claims.size();) {
+    ClaimWrites writes;
+    std::size_t end = next;
+    std::int64_t now_ms = now_unix_ms();
+    std::size_t in_this = 0;
+    for (; end < claims.size() && !writes.full(1); ++end) {
+      ClaimView::Seen seen = view_->find({claims[end].pool, claims[end].ip});
+      if (seen.occupied == nullptr || seen.revision != claims[end].sequence) continue;
+      writes.put(*view_, released(claims[end], now_ms));
+      ++in_this;
+    }
+    bool done = true;
+    if (!writes.empty()) {
+      CO_TRY(written, co_await write(writes.take()));
+      done = written;
+    }
+    if (done) {
+      given += in_this;
+      next = end;
+    } else if (++lost > options_.attempts) {
+      co_return fail(Code::kAborted, "claims of this node changed {} times", lost);
+    }
+  }
+  co_return given;
+}
+
+asio::awaitable<Result<void>> Claims::release(std::vector<std::string> holders) {
+  CO_TRY_OK(ready());
+  std::vector<AddressClaim> claims;
+  for (const std::string& holder : holders)
+    for (AddressClaim& claim : view_->claims_of(holder)) claims.push_back(std::move(claim));
+  CO_TRY_OK(co_await give_back(std::move(claims)));
+  co_return Result<void>{};
+}
+
+asio::awaitable<Result<ClaimsReconciled>> Claims::reconcile(
+    std::function<std::vector<ClaimedLease>()> leases) {
+  CO_TRY_OK(ready());
+  ClaimsReconciled report;
+  // What is to be done is decided in one turn: a lease that is made later is of another sequence.
+  std::vector<ClaimedLease> held = leases();
+  std::vector<AddressClaim> superfluous = without_lease(*view_, held, under_way_);
+  for (ClaimedLease& lease : held) {
+    CO_TRY_OK(co_await take_back(std::move(lease), report));
+  }
+  CO_TRY(freed, co_await give_back(std::move(superfluous)));
+  report.freed = freed;
+  if (report.freed > 0) healed_total("freed").increment(static_cast<double>(report.freed));
+  if (report.taken_back > 0)
+    healed_total("taken back").increment(static_cast<double>(report.taken_back));
+  for (const std::string& conflict : report.conflicts) log_.error("{}", conflict);
+  co_return report;
+}
+
+// A lease whose claim the store does not have: it was restored from a backup, or an operator
+// removed the record.
+asio::awaitable<Result<void>> Claims::take_back(ClaimedLease lease, ClaimsReconciled& report) {
+  for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
+    ClaimWrites writes;
+    std::vector<std::string> conflicts;
+    for (const PooledIp& address : lease.addresses) {
+      if (view_->pool(address.pool) == nullptr) continue;
+      ClaimView::Seen seen = view_->find(address);
+      const AddressClaim* claim = seen.occupied;
+      bool other = claim != nullptr && claim->holder != lease.holder;
+      if (claim != nullptr && !other && claim->node == options_.node) continue;
+      if (other && !(claim->kept() && claim->identity == lease.identity)) {
+        conflicts.push_back(fmt::format(
+            "{} of pool {} is in the hands of {} (pod {}) on this node, "
+            "but {}",
+            address.ip.str(), address.pool, lease.holder, lease.pod, holder_text(*claim)));
+        continue;
+      }
+      AddressClaim again;
+      again.pool = address.pool;
+      again.ip = address.ip;
+      again.holder = lease.holder;
+      again.node = options_.node;
+      again.pod = lease.pod;
+      again.identity = claim != nullptr ? claim->identity : "";
+      again.since_unix_ms = now_unix_ms();
+      writes.put(*view_, again);
+    }
+    std::size_t wanted = writes.size();
+    bool done = true;
+    if (wanted > 0) {
+      CO_TRY(written, co_await write(writes.take()));
+      done = written;
+    }
+    if (!done) continue;
+    report.taken_back += wanted;
+    std::ranges::move(conflicts, std::back_inserter(report.conflicts));
+    co_return Result<void>{};
+  }
+  co_return fail(Code::kAborted, "claims of {} changed {} times", lease.holder, options_.attempts);
+}
+
+}  // namespace tombolo

@@ -1,0 +1,160 @@
+// Addresses and blocks of pools that many nodes share, so that no two of them hold one address.
+//
+//   AddressWish of each interface --take()--> one transaction in the cluster's store -->
+//   AddressClaim the caller then writes its lease (LeaseBook, that pool and that exact address)
+//   interface gone --> lease erased --> release(); what got lost between: reconcile()
+//
+// An underlay pool is claimed address by address (tombolo/v1/claims/POOL/IP), an overlay pool block
+// by block (tombolo/v1/poolblocks/POOL/PREFIX). Which one is wanted is decided here, from what the
+// store said last; that it is still free is decided by the store, which compares. A claim never
+// expires: it ends with its holder's release, so a partition gives nothing to a second node.
+// Control thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/clock.h"
+#include "core/kv.h"
+#include "core/log.h"
+#include "core/tables.h"
+#include "core/task_group.h"
+#include "ipamd/allocator/allocator.h"
+
+namespace tombolo {
+
+// What is shared of a pool (PoolCatalog::usable says the ranges).
+struct ClaimPool {
+  std::string name;
+  std::vector<IpRange> ranges;
+  int block_length = 0;  // 0: underlay, claimed address by address; else the blocks of an overlay
+  Rest rest;
+};
+
+// One interface that wants addresses. At most one of each family when it has an identity.
+struct ClaimWanted {
+  std::string holder;                  // key of the attachment, never used again
+  std::string pod;                     // "NAMESPACE/NAME", for people
+  std::string identity;                // of a fixed address; empty: any will do
+  std::size_t room = 1;                // how many addresses of a family the identity may have
+  std::vector<AddressWish> addresses;  // each of the first pool that has a rested one, else any
+};
+
+class Claims;
+
+// While it lives, reconcile() leaves the claims of these holders alone, though no lease has them
+// yet. Keep it until the lease is written.
+class ClaimsUnderWay {
+ public:
+  ClaimsUnderWay() = default;
+  ClaimsUnderWay(Claims& claims, std::vector<std::string> holders);
+  ClaimsUnderWay(ClaimsUnderWay&& other) noexcept;
+  ClaimsUnderWay& operator=(ClaimsUnderWay&& other) noexcept;
+  ~ClaimsUnderWay();
+
+ private:
+  void end();
+  Claims* claims_ = nullptr;
+  std::vector<std::string> holders_;
+};
+
+struct ClaimsTaken {
+  std::vector<std::vector<AddressClaim>>
+      claims;  // per wanted interface, in the order of its wishes
+  ClaimsUnderWay under_way;
+};
+
+// What a lease of this node has of shared pools.
+struct ClaimedLease {
+  std::string holder;
+  std::string pod;
+  std::string identity;  // when it is known
+  std::vector<PooledIp> addresses;
+};
+
+struct ClaimsReconciled {
+  std::size_t freed = 0;       // claims of this node that no lease has
+  std::size_t taken_back = 0;  // of leases, that the store had lost or did not have yet
+  // Leases whose address another one claims: one line each, naming both. Nothing is changed.
+  std::vector<std::string> conflicts;
+};
+
+struct ClaimsOptions {
+  std::string node;
+  // An attempt that lost against another node looks again; then kAborted.
+  std::uint32_t attempts = 24;
+  Duration retry_base = std::chrono::milliseconds(2);
+  Duration retry_cap = std::chrono::milliseconds(250);
+  Duration follow_retry_cap = std::chrono::seconds(10);
+};
+
+class ClaimView;
+class ClaimFollower;
+
+class Claims {
+ public:
+  static constexpr std::size_t kMaxAddresses = 48;  // of one take()
+
+  // Everything referred to outlives the tasks of the group.
+  Claims(ClaimsOptions options, Kv& kv, TaskGroup& tasks, Clock& clock, Rng& rng, Logger log);
+  ~Claims();
+
+  // Follows the store until the group is cancelled.
+  asio::awaitable<void> run();
+  // The claims have been read once. Before it take() and release() answer kUnavailable.
+  bool synced() const;
+
+  // kInvalidArgument: ranges of one pool overlap, or two pools have one name. Nothing changes then.
+  Result<void> set_pools(std::vector<ClaimPool> pools);
+
+  // Every address of every interface in one transaction, or none. A holder that has claims already
+  // (an ADD whose answer was lost) gets those that fit and gives the others back.
+  //   kResourceExhausted   no address is free, or none has rested enough (with the time)
+  //   kAlreadyExists, kOutOfRange   of an exact address
+  //   kFailedPrecondition  none of a wish's pools is known or has the family
+  //   kUnavailable         the store is away or has not been read; it may have been written
+  //   kAborted             try again later: another pod of the identity still holds its address, or
+  //                        others were faster every time
+  //   kInvalidArgument     no wish, one holder or identity twice, more than kMaxAddresses
+  asio::awaitable<Result<ClaimsTaken>> take(std::vector<ClaimWanted> wanted);
+
+  // Ends what these holders have on this node; absent ones are done already. A claim that is
+  // another's by now is not touched. kUnavailable: reconcile() will do it.
+  asio::awaitable<Result<void>> release(std::vector<std::string> holders);
+
+  // Makes the claims of this node equal to its leases: `leases` is read when the store has
+  // answered last, without a pause before it is used.
+  asio::awaitable<Result<ClaimsReconciled>> reconcile(
+      std::function<std::vector<ClaimedLease>()> leases);
+
+  // Of this node (of all nodes), as the store said last; by pool and address.
+  std::vector<AddressClaim> claims_of_node() const;
+  // Of an underlay pool; zeros when there is none of that name.
+  FamilyUsage usage(std::string_view pool, Family family) const;
+
+ private:
+  friend class ClaimsUnderWay;
+  struct Written;
+  Result<void> ready() const;
+  std::int64_t now_unix_ms() const;
+  asio::awaitable<Result<bool>> write(TxnRequest request);
+  asio::awaitable<Result<std::size_t>> give_back(std::vector<AddressClaim> claims);
+  asio::awaitable<Result<void>> take_back(ClaimedLease lease, ClaimsReconciled& report);
+
+  ClaimsOptions options_;
+  Kv& kv_;
+  Clock& clock_;
+  Rng& rng_;
+  Logger log_;
+  std::unique_ptr<ClaimView> view_;
+  std::unique_ptr<ClaimFollower> follower_;
+  std::multiset<std::string, std::less<>> under_way_;
+};
+
+}  // namespace tombolo

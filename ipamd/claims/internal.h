@@ -1,0 +1,203 @@
+// What the store says about shared addresses, and the decisions made from it. No I/O in here but
+// ClaimFollower's. Private to ipamd/claims. Control thread.
+#pragma once
+
+#include <array>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "core/metrics.h"
+#include "core/store/follow.h"
+#include "ipamd/claims/claims.h"
+
+namespace tombolo {
+
+// The same number for the same text in every process (FNV-1a, 64 bits).
+std::uint64_t place_of_name(std::string_view name);
+
+// Which address of a pool comes next: one that was never used; when there is none, one of those
+// that have been free for the longest time. AddressPool's order, for a pool that others take from
+// as well: every node begins at a place of its own, and takes not the first of the longest-free but
+// one of the first few, so that nodes which choose at the same time seldom choose the same.
+// Choosing changes nothing: what is taken is told by occupy().
+class PoolOrder {
+ public:
+  // So many of the longest-free addresses are as good as the first.
+  static constexpr std::size_t kOldest = 16;
+
+  // kInvalidArgument when two ranges overlap. What is occupied or free is forgotten.
+  Result<void> set_ranges(std::vector<IpRange> ranges);
+  void set_rest(Rest rest) { rest_ = rest; }
+
+  // What an address is now; it may have been anything before.
+  void occupy(Ip ip);
+  void set_free(Ip ip, std::int64_t released_unix_ms);
+  void set_fresh(Ip ip);
+
+  bool contains(Ip ip) const;
+  bool has(Family family) const { return !of(family).ranges.empty(); }
+  FamilyUsage usage(Family family) const { return {of(family).total, of(family).in_use}; }
+  // kResourceExhausted as AddressPool::take.
+  Result<Ip> choose(Family family, std::int64_t now_ms, AddressPool::Patience patience,
+                    std::uint64_t place);
+
+ private:
+  struct PerFamily {
+    std::vector<IpRange> ranges;  // ascending, apart
+    std::set<std::pair<std::int64_t, Ip>> freed;
+    std::uint64_t total = 0;
+    std::uint64_t in_use = 0;
+    std::optional<Ip> cursor;  // the last fresh address that was chosen
+    bool fresh_left = true;
+  };
+  PerFamily& of(Family family) { return families_[family == Family::kV4 ? 0 : 1]; }
+  const PerFamily& of(Family family) const { return families_[family == Family::kV4 ? 0 : 1]; }
+  void leave(PerFamily& addresses, Ip ip);
+  std::optional<Ip> find_fresh(PerFamily& addresses, std::uint64_t place) const;
+
+  std::array<PerFamily, 2> families_;
+  boost::unordered_flat_map<Ip, std::int64_t, std::hash<Ip>> freed_at_;
+  AddressBits bits_;
+  Rest rest_;
+};
+
+// The records, as last heard or written, whichever is newer.
+class ClaimView {
+ public:
+  explicit ClaimView(std::string node) : node_(std::move(node)) {}
+
+  struct Seen {
+    std::int64_t revision = 0;  // 0: the store has no such record
+    std::int64_t released_unix_ms = 0;
+    const AddressClaim* occupied = nullptr;  // held or kept; null: free
+  };
+  struct SeenClaimant {
+    std::int64_t revision = 0;
+    Claimant claimant;
+    std::string refused;  // why the record cannot be read
+  };
+
+  // kInvalidArgument as Claims::set_pools.
+  Result<void> set_pools(std::vector<ClaimPool> pools);
+  // The answer is why the record is refused; its address counts as held by nobody known.
+  Result<void> put(const KeyValue& kv, std::int64_t now_ms);
+  // There is no such key at that revision.
+  void erase(const std::string& key, std::int64_t revision);
+  // Erases what is not in `keys` and not newer than the list.
+  void keep_only(const std::set<std::string>& keys, std::int64_t revision);
+  void clear();
+
+  Seen find(const PooledIp& address) const;
+  SeenClaimant claimant(const std::string& identity) const;
+  const std::map<std::string, SeenClaimant>& claimants() const { return claimants_; }
+  std::vector<AddressClaim> claims_of(const std::string& holder) const;  // on this node
+  std::vector<AddressClaim> claims_of_node() const;
+  std::vector<AddressClaim> claims_of_other_nodes(const std::set<std::string>& nodes) const;
+  // Free records with their revisions, released before that time; at most `limit`.
+  std::vector<std::pair<std::string, std::int64_t>> free_since(std::int64_t before_unix_ms,
+                                                               std::size_t limit) const;
+  const std::string& node() const { return node_; }
+
+  // A pool of ours; nullptr when there is none of that name.
+  PoolOrder* pool(std::string_view name);
+  const PoolOrder* pool(std::string_view name) const;
+
+  // Chosen for a transaction that is under way: nobody else of this node chooses it.
+  void set_pending(const PooledIp& address);
+  void end_pending(const PooledIp& address);
+
+ private:
+  struct Record {
+    std::int64_t revision = 0;
+    std::int64_t released_unix_ms = 0;
+    std::unique_ptr<AddressClaim> occupied;
+  };
+  struct Pool {
+    boost::unordered_flat_map<Ip, Record, std::hash<Ip>> records;
+    std::set<Ip> pending;
+    std::optional<PoolOrder> order;  // of a pool of ours
+  };
+  void set(const PooledIp& address, Record record);
+  void forget(const PooledIp& address, std::int64_t revision);
+  static void settle(Pool& pool, Ip ip);
+  void put_claimant(const KeyValue& kv, Result<Claimant> claimant);
+
+  std::string node_;
+  std::map<std::string, Pool, std::less<>> pools_;
+  std::map<std::string, SeenClaimant> claimants_;
+  std::map<std::string, std::set<PooledIp>, std::less<>> mine_;  // by holder
+};
+
+// The view's ear: both prefixes of claims are one watch.
+class ClaimFollower final : private FollowHandler {
+ public:
+  ClaimFollower(std::string name, Duration retry_cap, ClaimView& view, Kv& kv, TaskGroup& tasks,
+                Clock& clock, Rng& rng, Logger log);
+  asio::awaitable<void> run() { return follower_.run(); }
+  bool synced() const { return synced_; }
+  std::uint64_t cluster_id() const { return cluster_id_; }
+
+ private:
+  void on_listing(std::int64_t revision, std::uint64_t cluster_id) override;
+  void on_put(const KeyValue& kv) override;
+  void on_delete(const std::string& key) override;
+  void on_delete_at(const std::string& key, std::int64_t revision) override;
+  void on_listed(const std::set<std::string>& keys) override;
+
+  ClaimView& view_;
+  Clock& clock_;
+  Logger log_;
+  metrics::Counter refused_total_;
+  bool synced_ = false;
+  std::int64_t listing_ = 0;
+  std::uint64_t cluster_id_ = 0;
+  PrefixFollower follower_;
+};
+
+// ---- decisions
+// -----------------------------------------------------------------------------------
+
+// A transaction that compares every record it writes with what the view knows, and reads them when
+// a comparison fails. Every record at most once.
+class ClaimWrites {
+ public:
+  // How many keys one transaction has: compares, writes and reads are each below etcd's 128.
+  static constexpr std::size_t kMaxKeys = 120;
+
+  void put(const ClaimView& view, const AddressClaim& claim);
+  void put(const ClaimView& view, const Claimant& claimant);  // without addresses: deletes it
+  void erase(std::string key, std::int64_t revision);
+  bool full(std::size_t more) const { return request_.compares.size() + more > kMaxKeys; }
+  bool empty() const { return request_.compares.empty(); }
+  std::size_t size() const { return request_.compares.size(); }
+  TxnRequest take() { return std::move(request_); }
+
+ private:
+  void compare(const std::string& key, std::int64_t revision);
+  TxnRequest request_;
+};
+
+struct TakePlan {
+  TxnRequest request;
+  std::vector<std::vector<AddressClaim>> claims;  // without their sequence
+  std::vector<PooledIp> chosen;                   // pending in the view: the caller ends that
+};
+
+// Errors of Claims::take(); then nothing is pending. `attempt` moves the place in the order.
+Result<TakePlan> plan_take(ClaimView& view, const std::vector<ClaimWanted>& wanted,
+                           std::int64_t now_ms, std::uint32_t attempt);
+
+// As released: kept for its identity, or free.
+AddressClaim released(AddressClaim claim, std::int64_t now_ms);
+
+// "held by shop/db-0 on node n2", "kept for Deployment/…".
+std::string holder_text(const AddressClaim& claim);
+
+// Claims of this node that neither a lease has nor an ADD under way.
+std::vector<AddressClaim> without_lease(const ClaimView& view,
+                                        const std::vector<ClaimedLease>& leases,
+                                        const std::multiset<std::string, std::less<>>& under_way);
+
+}  // namespace tombolo
