@@ -613,14 +613,20 @@ TEST_CASE("policy matrix: the last step of every conformance case, from a folder
 std::vector<std::string> words_of_guide(const std::string& line) {
   std::vector<std::string> all = words(line.substr(std::string("$ tombolo ").size()), "");
   for (std::string& word : all)
-    if (std::size_t at = word.find("tests/data/"); at != std::string::npos)
-      word.replace(at, std::string("tests/data").size(), TOMBOLO_TEST_DATA);
+    for (const std::string folder : {"tests/data/", "docs/examples/"})
+      if (std::size_t at = word.find(folder); at != std::string::npos)
+        word.insert(at, TOMBOLO_TEST_DATA "/../../");
   return all;
 }
 
-TEST_CASE("the guide to exports, imports, history and joins shows what the program prints") {
+TEST_CASE("guides show what the program prints") {
+  struct Case {
+    const char* page;
+    int examples;
+  };
+  auto c = GENERATE(values<Case>({{"README.md", 2}, {"docs/plan-exports.md", 5}}));
   Fixture fixture;
-  std::string guide = read_file(TOMBOLO_TEST_DATA "/../../docs/plan-exports.md").value();
+  std::string guide = read_file(fmt::format("{}/../../{}", TOMBOLO_TEST_DATA, c.page)).value();
   int examples = 0;
   const std::string fence = "```\n";
   for (std::size_t at = guide.find(fence + "$ tombolo "); at != std::string::npos;
@@ -634,7 +640,13 @@ TEST_CASE("the guide to exports, imports, history and joins shows what the progr
     REQUIRE(outcome.out == guide.substr(line_end + 1, end - line_end - 1));
     ++examples;
   }
-  REQUIRE(examples == 5);
+  REQUIRE(examples == c.examples);
+}
+
+TEST_CASE("the fleet file of the README is the one that is planned") {
+  std::string file = read_file(TOMBOLO_TEST_DATA "/../../docs/examples/fleet.yaml").value();
+  std::string page = read_file(TOMBOLO_TEST_DATA "/../../README.md").value();
+  REQUIRE(page.find("```yaml\n" + file.substr(file.find("fleet:")) + "```") != std::string::npos);
 }
 
 }  // namespace
