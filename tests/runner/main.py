@@ -14,6 +14,7 @@ import typing
 
 import build
 import lint
+import peers
 import simulation
 import suites
 
@@ -49,6 +50,8 @@ LANES = {
     "sim": Lane("the simulation of whole fleets with --seeds N (tests/sim/README.md)",
                 (("release", simulation.TARGETS),),
                 lambda arguments: simulation.sim_suites(ROOT, arguments.seeds)),
+    "peers": Lane("real Kubernetes judges definitions and exports, and is imported from (tests/peers)", (("release", ("tombolo",)),),
+                  lambda arguments: peers.peers_suites(ROOT)),
     "tidy": Lane("style and clang-tidy of every file", (("dev", ()),),
                  lambda arguments: suites.style_suites(ROOT) + lint.lint_suites(ROOT, True)),
 }
