@@ -23,6 +23,19 @@ std::vector<RingMember> members_in(const Frontend& row, const FrontendPort& port
   return members;
 }
 
+// A socket does not say where it will connect from: a load balancer address that only some may use
+// is nobody's at the socket. externalTrafficPolicy is about clients outside; those inside reach
+// every backend, as kube-proxy lets them.
+bool open_to_all(const Frontend& row, Family family) {
+  bool said = false;
+  for (const Prefix& range : row.source_ranges) {
+    if (range.family() != family) continue;
+    if (range.length() == 0) return true;
+    said = true;
+  }
+  return !said;
+}
+
 }  // namespace
 
 abi::lb_endpoint to_abi(Ip ip, Port port, Protocol protocol) {
@@ -58,6 +71,8 @@ std::vector<WantedRing> plan_rings(const Frontend& row) {
   if (row.headless) return {};
   std::vector<Ip> addresses = row.cluster_ips;
   addresses.insert(addresses.end(), row.clusterset_ips.begin(), row.clusterset_ips.end());
+  for (const Ip& ip : row.load_balancer_ips)
+    if (open_to_all(row, ip.family())) addresses.push_back(ip);
   std::ranges::sort(addresses);
   const auto repeated = std::ranges::unique(addresses);
   addresses.erase(repeated.begin(), repeated.end());

@@ -252,6 +252,32 @@ TEST_CASE("every address of a family shares a ring; ports and families do not") 
     REQUIRE(ring.addresses.size() == (ring.key.family == Family::kV4 ? 2 : 1));
 }
 
+TEST_CASE("load balancer addresses are for all or for nobody at the socket") {
+  struct Case {
+    std::string name;
+    std::vector<std::string> ranges;
+    std::size_t addresses = 0;  // of both families, beside the cluster address
+  };
+  auto given = GENERATE(values<Case>({
+      {"everybody", {}, 2},
+      {"some", {"10.0.0.0/8", "fd00::/8"}, 0},
+      {"some of one family", {"10.0.0.0/8"}, 1},
+      {"everybody, said at length", {"10.0.0.0/8", "0.0.0.0/0", "::/0"}, 2},
+  }));
+  INFO(given.name);
+  Frontend row;
+  row.name_space = "default";
+  row.name = "web";
+  row.cluster_ips = {*Ip::parse("10.96.0.1")};
+  row.load_balancer_ips = {*Ip::parse("203.0.113.7"), *Ip::parse("2001:db8::7")};
+  row.external_traffic_local = GENERATE(false, true);  // says nothing to clients inside
+  for (const std::string& range : given.ranges) row.source_ranges.push_back(*Prefix::parse(range));
+  row.ports = {{"", Protocol::kTcp, 80}};
+  std::size_t addresses = 0;
+  for (const WantedRing& ring : plan_rings(row)) addresses += ring.addresses.size();
+  REQUIRE(addresses == 1 + given.addresses);
+}
+
 TEST_CASE("endpoints keep their value on the way to the kernel and back") {
   REQUIRE(rc::check("round trip", [] {
     auto raw = *rc::gen::arbitrary<std::uint64_t>();

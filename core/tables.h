@@ -196,7 +196,13 @@ struct Service {
   StringMap selector;
   std::string external_name;
   bool publish_not_ready = false;
-  std::int64_t created_unix_s = 0;  // decides conflicts between clusters: the oldest wins
+  // Type LoadBalancer only.
+  std::string load_balancer_class;
+  std::string load_balancer_ip;         // spec.loadBalancerIP: asked for, not checked
+  std::vector<Prefix> source_ranges;    // who may reach its load balancer addresses; empty: all
+  std::vector<Ip> load_balancer_ips;    // status.loadBalancer.ingress: at most one per family
+  bool external_traffic_local = false;  // externalTrafficPolicy: Local
+  std::int64_t created_unix_s = 0;      // decides conflicts between clusters: the oldest wins
   std::string key() const { return object_key(name_space, name); }
   bool operator==(const Service&) const = default;
 };
@@ -266,8 +272,11 @@ struct Frontend {
   bool local = false;     // a Service of this cluster: answers under cluster.local
   bool exported = false;  // part of the clusterset: answers under clusterset.local
   bool headless = false;
-  std::vector<Ip> cluster_ips;     // of this cluster
-  std::vector<Ip> clusterset_ips;  // of the fleet
+  std::vector<Ip> cluster_ips;          // of this cluster
+  std::vector<Ip> clusterset_ips;       // of the fleet
+  std::vector<Ip> load_balancer_ips;    // of this cluster, for clients outside
+  std::vector<Prefix> source_ranges;    // who may use those; empty: all
+  bool external_traffic_local = false;  // from outside only backends on the node that is reached
   std::string external_name;
   Selection selection = Selection::kRandom;
   std::vector<FrontendPort> ports;

@@ -198,6 +198,9 @@ std::string encode(const Frontend& frontend) {
   message.set_headless(frontend.headless);
   for (const Ip& ip : frontend.cluster_ips) message.add_cluster_ips(ip.bytes_be());
   for (const Ip& ip : frontend.clusterset_ips) message.add_clusterset_ips(ip.bytes_be());
+  for (const Ip& ip : frontend.load_balancer_ips) message.add_load_balancer_ips(ip.bytes_be());
+  for (const Prefix& range : frontend.source_ranges) set_prefix(message.add_source_ranges(), range);
+  message.set_external_traffic_local(frontend.external_traffic_local);
   message.set_external_name(frontend.external_name);
   message.set_selection(frontend.selection == Selection::kMaglev ? state::SELECTION_MAGLEV
                                                                  : state::SELECTION_RANDOM);
@@ -223,6 +226,13 @@ Result<Frontend> decode_frontend(const KeyValue& kv) {
   TRY(clusterset_ips, ips_of(kv, message.clusterset_ips()));
   frontend.cluster_ips = std::move(cluster_ips);
   frontend.clusterset_ips = std::move(clusterset_ips);
+  TRY(load_balancer_ips, ips_of(kv, message.load_balancer_ips()));
+  frontend.load_balancer_ips = std::move(load_balancer_ips);
+  for (const auto& entry : message.source_ranges()) {
+    TRY(range, prefix_of(kv, entry));
+    frontend.source_ranges.push_back(range);
+  }
+  frontend.external_traffic_local = message.external_traffic_local();
   frontend.external_name = message.external_name();
   if (!state::Selection_IsValid(message.selection()))
     return fail(Code::kInvalidArgument, "{}: selection {} is unknown", kv.key,

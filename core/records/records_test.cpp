@@ -17,6 +17,9 @@ Frontend sample_frontend() {
   frontend.exported = true;
   frontend.cluster_ips = {Ip::parse("10.96.0.7").value(), Ip::parse("fd00:96::7").value()};
   frontend.clusterset_ips = {Ip::parse("10.255.0.1").value()};
+  frontend.load_balancer_ips = {Ip::parse("203.0.113.7").value()};
+  frontend.source_ranges = {Prefix::parse("198.51.100.0/24").value()};
+  frontend.external_traffic_local = true;
   frontend.selection = Selection::kMaglev;
   frontend.ports = {{"http", Protocol::kTcp, 80}};
   Backend backend;

@@ -52,7 +52,10 @@ inline constexpr std::string_view kClusterIps = "tombolo/v1/clusterips/";       
 inline constexpr std::string_view kClusterIpOwners = "tombolo/v1/clusterip-owners/";    // ADDRESS
 inline constexpr std::string_view kClusterset = "tombolo/v1/clusterset/";               // NS/NAME
 inline constexpr std::string_view kClustersetOwners = "tombolo/v1/clusterset-owners/";  // ADDRESS
-inline constexpr std::string_view kImports = "tombolo/v1/imports/";                     // NS/NAME
+inline constexpr std::string_view kLoadBalancers = "tombolo/v1/loadbalancers/";         // NS/NAME
+inline constexpr std::string_view kLoadBalancerOwners =
+    "tombolo/v1/loadbalancer-owners/";                                   // ADDRESS
+inline constexpr std::string_view kImports = "tombolo/v1/imports/";      // NS/NAME
 inline constexpr std::string_view kWorkloads = "tombolo/v1/workloads/";  // NODE/NS/NAME
 inline constexpr std::string_view kIdentityCursor = "tombolo/v1/identity-cursor";
 

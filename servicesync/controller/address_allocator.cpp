@@ -129,41 +129,64 @@ bool AddressAllocator::taken(const Ip& ip, const std::string& object) const {
   });
 }
 
+// What it has of a family, or has asked the store for.
+std::optional<Ip> AddressAllocator::had(const AddressWant& want, const AddressRecord* record,
+                                        Family family) const {
+  const std::vector<Ip>* ips = record == nullptr ? nullptr : &record->ips;
+  if (auto asked = pending_.find(want.object); ips == nullptr && asked != pending_.end())
+    ips = &asked->second;
+  if (ips == nullptr) return std::nullopt;
+  auto kept = std::ranges::find_if(*ips, [&](const Ip& ip) { return ip.family() == family; });
+  if (kept == ips->end() || taken(*kept, want.object)) return std::nullopt;
+  return *kept;
+}
+
+// False when it cannot have the address that it asks for; the plan's problem says why.
+bool AddressAllocator::give_fixed(const AddressWant& want, const Ip& fixed,
+                                  const std::optional<Ip>& had, Plan& plan) const {
+  if (taken(fixed, want.object)) {
+    auto owner = owners_.find(fixed);
+    plan.problem =
+        join(plan.problem, fmt::format("{} belongs to {}{}", fixed.str(),
+                                       owner == owners_.end() ? "another service" : owner->second,
+                                       options_.taken_note));
+    return false;
+  }
+  std::vector<Prefix> ranges = options_.ranges();
+  bool inside =
+      std::ranges::any_of(ranges, [&](const Prefix& range) { return range.contains(fixed); });
+  if (!inside && !options_.outside_ranges && had != fixed) {
+    plan.problem =
+        join(plan.problem, fmt::format("{} is in no range for {}", fixed.str(), options_.name));
+    return false;
+  }
+  if (!inside)
+    plan.problem =
+        join(plan.problem, fmt::format("{} is kept, but is outside the plan", fixed.str()));
+  plan.ips.push_back(fixed);
+  return true;
+}
+
 AddressAllocator::Plan AddressAllocator::plan_for(const AddressWant& want,
                                                   const AddressRecord* record) const {
   Plan plan;
+  plan.problem = want.problem;
   std::vector<Prefix> ranges = options_.ranges();
-  auto in_ranges = [&](const Ip& ip) {
-    return std::ranges::any_of(ranges, [&](const Prefix& range) { return range.contains(ip); });
-  };
   for (Family family : want.families) {
-    auto of_family = [family](const Ip& ip) { return ip.family() == family; };
-    auto fixed = std::ranges::find_if(want.fixed, of_family);
+    std::optional<Ip> held = had(want, record, family);
+    auto fixed =
+        std::ranges::find_if(want.fixed, [family](const Ip& ip) { return ip.family() == family; });
     if (fixed != want.fixed.end()) {
-      if (taken(*fixed, want.object)) {
-        auto owner = owners_.find(*fixed);
-        plan.problem = join(
-            plan.problem, fmt::format("{} belongs to {}", fixed->str(),
-                                      owner == owners_.end() ? "another service" : owner->second));
-        continue;
-      }
-      if (!in_ranges(*fixed))
-        plan.problem =
-            join(plan.problem, fmt::format("{} is kept, but is outside the plan", fixed->str()));
-      plan.ips.push_back(*fixed);
+      bool given = give_fixed(want, *fixed, held, plan);
+      if (!given && options_.keep_meanwhile && held) plan.ips.push_back(*held);
       continue;
     }
     // What it has already stays, also when the plan has moved on.
-    const std::vector<Ip>* had = record == nullptr ? nullptr : &record->ips;
-    if (auto asked = pending_.find(want.object); had == nullptr && asked != pending_.end())
-      had = &asked->second;
-    if (had != nullptr) {
-      auto kept = std::ranges::find_if(*had, of_family);
-      if (kept != had->end() && !taken(*kept, want.object)) {
-        plan.ips.push_back(*kept);
-        continue;
-      }
+    if (held) {
+      plan.ips.push_back(*held);
+      continue;
     }
+    if (!want.problem.empty()) continue;
     auto chosen = choose_address(ranges, family, want.object, options_.low_band_last,
                                  [&](const Ip& ip) { return taken(ip, want.object); });
     if (chosen) {

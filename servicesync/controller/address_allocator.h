@@ -1,5 +1,6 @@
-// Durable addresses of services: cluster addresses from the plan's service ranges, and clusterset
-// addresses from this cluster's slice of the fleet's range. Reconciler in the flow: wants -> store
+// Durable addresses of services: cluster addresses from the plan's service ranges, clusterset
+// addresses from this cluster's slice of the fleet's range, and load balancer addresses from the
+// ranges that are for those. Reconciler in the flow: wants -> store
 // records -> (mirror) rows. Control thread.
 //
 // Per object one key PREFIX/NS/NAME with the addresses, and per address one key OWNERS/ADDRESS with
@@ -27,6 +28,11 @@ struct AllocatorOptions {
   std::string prefix;  // keys.h
   std::string owners;
   bool low_band_last = true;
+  // Fixed addresses outside the ranges are given, with a word in the status; else they are refused.
+  bool outside_ranges = true;
+  // Whoever asks for an address that it cannot have keeps what it has meanwhile.
+  bool keep_meanwhile = false;
+  std::string taken_note;                       // behind "10.0.0.1 belongs to NS/NAME"
   std::function<std::vector<Prefix>()> ranges;  // now
   Duration retry_base = std::chrono::milliseconds(100);
   Duration retry_cap = std::chrono::seconds(10);
@@ -50,6 +56,9 @@ class AddressAllocator {
   };
   void follow_records();
   bool taken(const Ip& ip, const std::string& object) const;
+  std::optional<Ip> had(const AddressWant& want, const AddressRecord* record, Family family) const;
+  bool give_fixed(const AddressWant& want, const Ip& fixed, const std::optional<Ip>& had,
+                  Plan& plan) const;
   Plan plan_for(const AddressWant& want, const AddressRecord* record) const;
   asio::awaitable<Result<void>> reconcile(std::string object);
   asio::awaitable<Result<void>> write(AddressRecord next, std::optional<AddressRecord> before);

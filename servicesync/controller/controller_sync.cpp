@@ -31,12 +31,14 @@ void ControllerSync::start() {
   p.tasks.spawn("identity mirror", p.identity_mirror.run());
   p.tasks.spawn("clusterip mirror", p.cluster_ip_mirror.run());
   p.tasks.spawn("clusterset mirror", p.clusterset_mirror.run());
+  p.tasks.spawn("load balancer mirror", p.load_balancer_mirror.run());
   p.tasks.spawn("remote service mirror", p.remote_mirror.run());
   p.tasks.spawn("import mirror", p.import_mirror.run());
   p.tasks.spawn("remembered remotes mirror", p.remembered_mirror.run());
   p.tasks.spawn("identities", p.identities.run());
   p.tasks.spawn("clusterips", p.cluster_ips.run());
   p.tasks.spawn("clustersetips", p.clusterset_ips.run());
+  p.tasks.spawn("load balancers", p.load_balancer_ips.run());
   p.tasks.spawn("derive", derive());
   p.announcer.start();
 }
@@ -52,6 +54,7 @@ asio::awaitable<void> ControllerSync::derive() {
       for (const auto& [name, link] : p.links) link->reconsider_addresses();
       p.cluster_ips.reconsider_all();
       p.clusterset_ips.reconsider_all();
+      p.load_balancer_ips.reconsider_all();
     }
     bool more = false;
     bool all_ready = true;

@@ -1,6 +1,8 @@
 // Keyed by service, whichever cluster has it.
 #include "servicesync/controller/merge_stage.h"
 
+#include "servicesync/controller/load_balancer_want.h"
+
 namespace tombolo::controller {
 
 MergeStage::MergeStage(MergeSettings settings, ControllerTables& tables, InnerTables& inner,
@@ -231,7 +233,18 @@ Result<merge::Explanation> MergeStage::explain(const std::string& key) const {
   merge::Input input = input_of(key);
   if (input.service == nullptr && input.remotes.empty() && input.imported_by.empty())
     return fail(Code::kNotFound, "no cluster has a service {}", key);
-  return std::move(merge::merge(input).explanation);
+  merge::Explanation explanation = std::move(merge::merge(input).explanation);
+  if (input.service != nullptr && input.service->type == ServiceType::kLoadBalancer) {
+    if (!is_ours_to_expose(*input.service))
+      explanation.warnings.push_back(
+          fmt::format("its loadBalancerClass {} is not {}: somebody else gives it an address",
+                      input.service->load_balancer_class, kLoadBalancerClass));
+    const ReconcileStatus* line =
+        tables_.status.find(fmt::format("{}|{}", kLoadBalancerAllocator, key));
+    if (line != nullptr)
+      explanation.warnings.push_back(fmt::format("load balancer address: {}", line->error));
+  }
+  return explanation;
 }
 
 }  // namespace tombolo::controller

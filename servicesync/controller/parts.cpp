@@ -1,6 +1,8 @@
 // How the parts are made: options, prefixes, decoders.
 #include "servicesync/controller/parts.h"
 
+#include "servicesync/controller/load_balancer_want.h"
+
 namespace tombolo::controller {
 namespace {
 
@@ -124,6 +126,26 @@ AllocatorOptions clusterset_options(const ControllerSettings& settings, Controll
   return options;
 }
 
+AllocatorOptions load_balancer_options(const ControllerSettings& settings,
+                                       ControllerTables& tables) {
+  AllocatorOptions options = cluster_ip_options(settings, tables);
+  options.name = kLoadBalancerAllocator;
+  options.prefix = keys::kLoadBalancers;
+  options.owners = keys::kLoadBalancerOwners;
+  options.low_band_last = false;
+  options.outside_ranges = false;
+  options.keep_meanwhile = true;
+  options.taken_note = ", and no two services share one";
+  options.ranges = [&tables, cluster = settings.cluster] {
+    std::vector<Prefix> ranges;
+    for (const auto& [key, block] : tables.plan_blocks.rows())
+      if (block.row.use == BlockUse::kLoadBalancer && block.row.cluster == cluster)
+        ranges.push_back(block.row.prefix);
+    return ranges;
+  };
+  return options;
+}
+
 AnnouncerOptions announcer_options(const ControllerSettings& settings) {
   AnnouncerOptions options;
   options.origin = own_origin(settings);
@@ -166,6 +188,9 @@ ControllerSync::Parts::Parts(ControllerSettings given, ControllerTables& given_t
       clusterset_mirror(mirror_options(settings, "clustersetips", keys::kClusterset), own,
                         inner.clusterset_ips.take_writer("mirror"),
                         address_decoder(keys::kClusterset), tasks, clock, rng, log),
+      load_balancer_mirror(mirror_options(settings, "load balancers", keys::kLoadBalancers), own,
+                           inner.load_balancer_ips.take_writer("mirror"),
+                           address_decoder(keys::kLoadBalancers), tasks, clock, rng, log),
       remote_mirror(mirror_options(settings, "remote services", "cilium/cache/services/v1/"), own,
                     inner.remote_services.take_writer("mirror"), decode_cached_service, tasks,
                     clock, rng, log),
@@ -180,6 +205,8 @@ ControllerSync::Parts::Parts(ControllerSettings given, ControllerTables& given_t
                   inner.cluster_ips, status, tasks, clock, rng, log),
       clusterset_ips(clusterset_options(settings, tables), own, inner.clusterset_wants,
                      inner.clusterset_ips, status, tasks, clock, rng, log),
+      load_balancer_ips(load_balancer_options(settings, tables), own, inner.load_balancer_wants,
+                        inner.load_balancer_ips, status, tasks, clock, rng, log),
       workload_stage(settings.cluster, catalog, tables, inner, [this] { changed.notify_all(); }),
       service_stage(settings.cluster, catalog, tables, inner, [this] { changed.notify_all(); }),
       slice_stage(tables, inner, [this] { changed.notify_all(); }),

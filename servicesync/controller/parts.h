@@ -32,6 +32,7 @@ struct ControllerSync::Parts {
   KvMirror<IdentityRow> identity_mirror;
   KvMirror<AddressRecord> cluster_ip_mirror;
   KvMirror<AddressRecord> clusterset_mirror;
+  KvMirror<AddressRecord> load_balancer_mirror;
   KvMirror<cilium::ClusterService> remote_mirror;
   KvMirror<Import> import_mirror;
   KvMirror<RememberedRemote> remembered_mirror;
@@ -39,6 +40,7 @@ struct ControllerSync::Parts {
   IdentityAllocator identities;
   AddressAllocator cluster_ips;
   AddressAllocator clusterset_ips;
+  AddressAllocator load_balancer_ips;
 
   WorkloadStage workload_stage;
   ServiceStage service_stage;

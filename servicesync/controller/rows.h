@@ -16,6 +16,7 @@ struct AddressWant {
   std::string object;            // NS/NAME
   std::vector<Family> families;  // one address each
   std::vector<Ip> fixed;         // asked for by name; the others are chosen
+  std::string problem;           // what was asked for cannot be read: no new address is given
   std::int64_t created_unix_s = 0;
   const std::string& key() const { return object; }
   bool operator==(const AddressWant&) const = default;
@@ -68,6 +69,8 @@ struct InnerTables {
         cluster_ips("cluster_ips", revisions),
         clusterset_wants("clusterset_wants", revisions),
         clusterset_ips("clusterset_ips", revisions),
+        load_balancer_wants("load_balancer_wants", revisions),
+        load_balancer_ips("load_balancer_ips", revisions),
         remote_services("remote_services", revisions),
         imports("imports", revisions),
         remembered_remotes("remembered_remotes", revisions),
@@ -83,6 +86,8 @@ struct InnerTables {
   Table<AddressRecord> cluster_ips;
   Table<AddressWant> clusterset_wants;
   Table<AddressRecord> clusterset_ips;
+  Table<AddressWant> load_balancer_wants;
+  Table<AddressRecord> load_balancer_ips;
   Table<cilium::ClusterService> remote_services;  // key CLUSTER/NS/NAME
   Table<Import> imports;
   Table<RememberedRemote> remembered_remotes;

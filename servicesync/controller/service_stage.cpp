@@ -1,7 +1,10 @@
-// A service's row: the manifest with the addresses that the store holds for it.
+// A service's row: the manifest with the addresses that the store holds for it, and what it wants
+// to be reached by from outside.
 #include "servicesync/controller/service_stage.h"
 
 #include <algorithm>
+
+#include "servicesync/controller/load_balancer_want.h"
 
 namespace tombolo::controller {
 
@@ -12,17 +15,21 @@ ServiceStage::ServiceStage(std::string cluster, const source::Catalog& catalog,
       tables_(tables),
       inner_(inner),
       services_(tables.services.take_writer("service stage")),
+      load_balancer_wants_(inner.load_balancer_wants.take_writer("service stage")),
       manifests_(inner.source.services.track(wake)),
       addresses_(inner.cluster_ips.track(wake)),
+      load_balancers_(inner.load_balancer_ips.track(wake)),
       plan_(tables.plan_blocks.track(wake)) {}
 
 bool ServiceStage::ready() const {
-  return catalog_.listed() && inner_.cluster_ips.synced() && tables_.plan_blocks.synced();
+  return catalog_.listed() && inner_.cluster_ips.synced() && inner_.load_balancer_ips.synced() &&
+         tables_.plan_blocks.synced();
 }
 
 std::size_t ServiceStage::step(std::size_t limit) {
   due_.merge(manifests_->take());
   due_.merge(addresses_->take());
+  due_.merge(load_balancers_->take());
   if (!plan_->take().empty())
     for (const auto& [key, row] : inner_.source.services.rows()) due_.insert(key);
   std::size_t done = 0;
@@ -48,30 +55,53 @@ std::vector<Family> ServiceStage::families_of(const Service& service) const {
   return {v6 && !v4 ? Family::kV6 : Family::kV4};
 }
 
+// What the store holds for it, in the order of its families.
+void ServiceStage::take_addresses(Service& service) const {
+  const std::string key = service.key();
+  const AddressRecord* cluster = inner_.cluster_ips.find(key);
+  const AddressRecord* outside =
+      is_ours_to_expose(service) ? inner_.load_balancer_ips.find(key) : nullptr;
+  for (Family family : service.families) {
+    if (cluster != nullptr)
+      for (const Ip& ip : cluster->ips)
+        if (ip.family() == family) service.cluster_ips.push_back(ip);
+    if (outside != nullptr)
+      for (const Ip& ip : outside->ips)
+        if (ip.family() == family) service.load_balancer_ips.push_back(ip);
+  }
+  if (cluster != nullptr && service.created_unix_s == 0)
+    service.created_unix_s = cluster->created_unix_s;
+}
+
 void ServiceStage::derive(const std::string& key) {
   const Service* manifest = inner_.source.services.find(key);
   if (manifest == nullptr) {
     services_.erase(key);
+    load_balancer_wants_.erase(key);
     return;
   }
   Service service = *manifest;
   service.families = families_of(*manifest);
   service.cluster_ips.clear();
-  if (const AddressRecord* record = inner_.cluster_ips.find(key); record != nullptr) {
-    for (Family family : service.families)
-      for (const Ip& ip : record->ips)
-        if (ip.family() == family) service.cluster_ips.push_back(ip);
-    if (service.created_unix_s == 0) service.created_unix_s = record->created_unix_s;
-  }
+  service.load_balancer_ips.clear();
+  take_addresses(service);
+  if (auto want = load_balancer_want(service))
+    load_balancer_wants_.upsert(std::move(*want));
+  else
+    load_balancer_wants_.erase(key);
   services_.upsert(std::move(service));
 }
 
 bool ServiceStage::pending() const {
-  return !due_.empty() || manifests_->pending() || addresses_->pending() || plan_->pending();
+  return !due_.empty() || manifests_->pending() || addresses_->pending() ||
+         load_balancers_->pending() || plan_->pending();
 }
 
 void ServiceStage::settle() {
-  if (catalog_.complete() && ready()) services_.mark_synced();
+  if (catalog_.complete() && ready()) {
+    services_.mark_synced();
+    load_balancer_wants_.mark_synced();
+  }
 }
 
 }  // namespace tombolo::controller

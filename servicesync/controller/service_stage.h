@@ -17,6 +17,7 @@ class ServiceStage final : public Stage {
 
  private:
   void derive(const std::string& key);
+  void take_addresses(Service& service) const;
   std::vector<Family> families_of(const Service& service) const;
 
   std::string cluster_;
@@ -24,8 +25,10 @@ class ServiceStage final : public Stage {
   ControllerTables& tables_;
   InnerTables& inner_;
   Table<Service>::Writer services_;
+  Table<AddressWant>::Writer load_balancer_wants_;
   std::unique_ptr<Table<Service>::Tracker> manifests_;
   std::unique_ptr<Table<AddressRecord>::Tracker> addresses_;
+  std::unique_ptr<Table<AddressRecord>::Tracker> load_balancers_;
   std::unique_ptr<Table<PlanBlock>::Tracker> plan_;
   std::set<std::string> due_;
 };

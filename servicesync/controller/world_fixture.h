@@ -144,10 +144,13 @@ struct Cluster {
     return settings;
   }
   std::vector<PlanBlock> plan() const {
-    return {{name, BlockUse::kService, *Prefix::parse(fmt::format("10.{}.0.0/16", 100 + id)), 0},
-            {name, BlockUse::kService, *Prefix::parse(fmt::format("fd{:02}::/112", id)), 0},
-            {"", BlockUse::kClusterset, *Prefix::parse("10.200.0.0/16"), 0},
-            {"", BlockUse::kClusterset, *Prefix::parse("fd77::/96"), 0}};
+    return {
+        {name, BlockUse::kService, *Prefix::parse(fmt::format("10.{}.0.0/16", 100 + id)), 0},
+        {name, BlockUse::kService, *Prefix::parse(fmt::format("fd{:02}::/112", id)), 0},
+        {name, BlockUse::kLoadBalancer, *Prefix::parse(fmt::format("10.{}.0.0/24", 150 + id)), 0},
+        {name, BlockUse::kLoadBalancer, *Prefix::parse(fmt::format("fd{:02}:1b::/112", id)), 0},
+        {"", BlockUse::kClusterset, *Prefix::parse("10.200.0.0/16"), 0},
+        {"", BlockUse::kClusterset, *Prefix::parse("fd77::/96"), 0}};
   }
   // A controller that has not started; start() begins it with the plan and the attachments synced.
   Life& born() {

@@ -23,6 +23,10 @@ Result<Metadata> decode_template_metadata(const Cursor& metadata);
 // Everything of a pod's spec that a Workload row has.
 Result<void> decode_pod_spec(const Cursor& spec, Workload& pod);
 
+// Class, source ranges, traffic policy and wanted address of a load balancer. After type and
+// annotations.
+Result<void> decode_load_balancer(const Cursor& spec, Service& service);
+
 // An absent value gives "" or the fallback.
 Result<std::string> optional_label(const Cursor& value);
 Result<Protocol> decode_protocol(const Cursor& value);  // TCP when absent

@@ -161,6 +161,32 @@ TEST_CASE("addresses and families of services") {
   REQUIRE(service.headless == c.headless);
 }
 
+TEST_CASE("what a service says to clients outside") {
+  auto load_balancer = [](const std::string& annotation, const std::string& spec) {
+    return read("apiVersion: v1\nkind: Service\nmetadata: {name: web, annotations: {" + annotation +
+                "}}\nspec: {type: LoadBalancer, ports: [{port: 80}]" + spec + "}")
+        .services.at(0);
+  };
+  Service service = load_balancer("", "");
+  REQUIRE(service.load_balancer_class.empty());
+  REQUIRE(service.load_balancer_ip.empty());
+  REQUIRE(service.source_ranges.empty());
+  REQUIRE_FALSE(service.external_traffic_local);
+  const std::string ranges = "service.beta.kubernetes.io/load-balancer-source-ranges: ";
+  service = load_balancer(ranges + "'10.9.0.0/16'",
+                          ", loadBalancerClass: tombolo.io/load-balancer, loadBalancerIP: 10.0.0.9,"
+                          " externalTrafficPolicy: Local, loadBalancerSourceRanges: "
+                          "[' 10.1.2.3/8', 'fd00::/8']");
+  REQUIRE(service.load_balancer_class == "tombolo.io/load-balancer");
+  REQUIRE(service.load_balancer_ip == "10.0.0.9");
+  REQUIRE(service.external_traffic_local);
+  REQUIRE(service.source_ranges ==
+          std::vector<Prefix>{*Prefix::parse("10.0.0.0/8"), *Prefix::parse("fd00::/8")});
+  service = load_balancer(ranges + "' 10.9.0.0/16, 192.0.2.1/32'", "");
+  REQUIRE(service.source_ranges ==
+          std::vector<Prefix>{*Prefix::parse("10.9.0.0/16"), *Prefix::parse("192.0.2.1/32")});
+}
+
 TEST_CASE("ports of a service: defaults, names and numbers") {
   Objects objects = read(R"(
 apiVersion: v1
@@ -341,6 +367,18 @@ TEST_CASE("malformed services are refused with their place") {
        "spec.externalName: 'a b' is not a DNS name"},
       {"external name with an address", "type: ExternalName, externalName: a.b, clusterIP: 1.2.3.4",
        "spec.clusterIP: an ExternalName service has no clusterIP"},
+      {"class", "ports: [{port: 80}], type: LoadBalancer, loadBalancerClass: 'a b'",
+       "spec.loadBalancerClass: 'a b' is not the name of a class"},
+      {"class of a ClusterIP", "ports: [{port: 80}], loadBalancerClass: example.com/lb",
+       "spec.loadBalancerClass: is only for services of type LoadBalancer"},
+      {"source ranges of a ClusterIP",
+       "ports: [{port: 80}], loadBalancerSourceRanges: [10.0.0.0/8]",
+       "spec.loadBalancerSourceRanges: is only for services of type LoadBalancer"},
+      {"source range",
+       "ports: [{port: 80}], type: LoadBalancer, loadBalancerSourceRanges: [10.0.0.0/8, 10.0.0]",
+       "spec.loadBalancerSourceRanges[1]: '10.0.0' has no prefix length (like 10.0.0.0/8)"},
+      {"traffic policy", "ports: [{port: 80}], type: LoadBalancer, externalTrafficPolicy: local",
+       "spec.externalTrafficPolicy: 'local' is not one of Cluster, Local"},
       {"selector", "ports: [{port: 80}], selector: {a: 'b=c'}",
        "spec.selector: 'a=b=c' is not a label"},
   }));

@@ -185,6 +185,7 @@ Result<Service> decode_service(Cursor root) {
   TRY_OK(decode_families(spec, service));
   TRY_OK(decode_ports(spec["ports"], service));
   TRY_OK(decode_external_name(spec["externalName"], service));
+  TRY_OK(decode_load_balancer(spec, service));
   TRY(selector, spec["selector"].string_map());
   for (const auto& [key, value] : selector)
     if (!is_label_key(key) || !is_label_value(value))

@@ -102,6 +102,7 @@ void choose_clusterset_ips(State& state, Frontend& frontend, const std::vector<F
   }
 }
 
+// Those of this cluster alone.
 void choose_cluster_ips(State& state, Frontend& frontend) {
   bool local = state.input.service != nullptr;
   frontend.cluster_ips = local ? state.input.service->cluster_ips : state.input.import_ips;
@@ -110,6 +111,14 @@ void choose_cluster_ips(State& state, Frontend& frontend) {
         {ip, "cluster",
          local ? fmt::format("of the service in {}", state.input.cluster)
                : fmt::format("allocated in {} for the import", state.input.cluster)});
+  if (!local) return;
+  const Service& service = *state.input.service;
+  frontend.load_balancer_ips = service.load_balancer_ips;
+  frontend.source_ranges = service.source_ranges;
+  frontend.external_traffic_local = service.external_traffic_local;
+  for (const Ip& ip : frontend.load_balancer_ips)
+    state.output.explanation.addresses.push_back(
+        {ip, "load balancer", fmt::format("of the service in {}", state.input.cluster)});
 }
 
 // The oldest view that exports; the views are sorted.

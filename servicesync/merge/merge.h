@@ -105,7 +105,7 @@ struct Decision {
 
 struct AddressOrigin {
   Ip ip;
-  std::string kind;  // "cluster" or "clusterset"
+  std::string kind;  // "cluster", "clusterset" or "load balancer"
   std::string origin;
 };
 

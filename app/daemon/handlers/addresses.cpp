@@ -156,6 +156,10 @@ class Ips final : public admin::IpHandlers {
         if (service_ip == ip)
           found("service", "clusterset IP of " + key, "frontends",
                 "the clusterset IP of service " + key);
+      for (const Ip& service_ip : frontend.load_balancer_ips)
+        if (service_ip == ip)
+          found("service", "load balancer address of " + key, "frontends",
+                "the load balancer address of service " + key);
     }
   }
 

@@ -37,6 +37,15 @@ std::string_view text_of(ServiceType type) {
   return "?";
 }
 
+// kubectl's EXTERNAL-IP.
+void add_external(api::Service& message, const Frontend& frontend, const Service* own) {
+  for (const Ip& ip : frontend.load_balancer_ips) message.add_external_ips(ip.str());
+  if (own == nullptr) return;
+  if (own->type == ServiceType::kExternalName) message.add_external_ips(own->external_name);
+  if (own->type == ServiceType::kLoadBalancer && frontend.load_balancer_ips.empty())
+    message.add_external_ips("<pending>");
+}
+
 api::Service service_message(const DaemonView& view, const Frontend& frontend,
                              const merge::Explanation& explanation) {
   api::Service message;
@@ -48,6 +57,7 @@ api::Service service_message(const DaemonView& view, const Frontend& frontend,
                         : text_of(own != nullptr ? own->type : ServiceType::kClusterIp)));
   for (const Ip& ip : frontend.cluster_ips) message.add_cluster_ips(ip.str());
   for (const Ip& ip : frontend.clusterset_ips) message.add_clusterset_ips(ip.str());
+  add_external(message, frontend, own);
   for (const FrontendPort& port : frontend.ports)
     message.add_ports(fmt::format("{}{}{}/{}", port.name, port.name.empty() ? "" : " ", port.port,
                                   to_string(port.protocol)));
