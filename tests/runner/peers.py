@@ -13,8 +13,9 @@ def run_peers(root):
     import cases
     if shutil.which("etcd") is None:
         return [Outcome("peers", "skipped", "no etcd (Debian: etcd-server)")]
-    programs, reason = built.kubernetes()
-    if programs is None:
+    try:
+        programs = built.kubernetes()
+    except built.Missing as reason:
         return [Outcome("peers", "skipped", f"Kubernetes cannot be built: {reason}")]
     programs["tombolo"] = os.path.join(root, "build", "release", "bin", "tombolo")
     return [Outcome(f"peers: {name}", state, detail) for name, state, detail in cases.outcomes(programs)]
