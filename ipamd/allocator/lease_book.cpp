@@ -183,9 +183,23 @@ void LeaseBook::mark_attached(const std::string& key, std::uint64_t sequence) {
 }
 
 asio::awaitable<Result<void>> LeaseBook::release(std::string key, std::uint64_t sequence) {
-  std::vector<Held> one;
-  one.push_back({std::move(key), sequence});
-  co_return co_await release_all(std::move(one));
+  Held held{std::move(key), sequence};
+  CO_TRY(ticket, begin_release(held));
+  co_return co_await end_release(std::move(held), std::move(ticket));
+}
+
+Result<LeaseJournal::Ticket> LeaseBook::begin_release(const Held& held) {
+  TRY(addresses, check(held));
+  return journal_.append(EraseLease{held.sequence, std::move(addresses), now_unix_ms()});
+}
+
+asio::awaitable<Result<void>> LeaseBook::end_release(Held held, LeaseJournal::Ticket ticket) {
+  CO_TRY_OK(co_await journal_.written(std::move(ticket)));
+  // Another release of it may have been faster.
+  CO_TRY(addresses, check(held));
+  leases_.erase(held.key);
+  allocator_.give_back(addresses, now_unix_ms());
+  co_return Result<void>{};
 }
 
 asio::awaitable<Result<void>> LeaseBook::release_all(std::vector<Held> held) {

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -44,10 +45,12 @@ class Store final : public LeaseStore {
   explicit Store(const std::string& path) : inner_(open_sqlite_lease_store(path).value()) {}
   bool refuse = false;                              // everything
   std::function<bool(const LeaseChange&)> refuses;  // a commit with such a change
+  std::atomic<bool> slow = false;                   // commits wait until it is false again
   std::size_t commits = 0;
   Result<StoredLeases> load() override { return inner_->load(); }
   Result<void> commit(const std::vector<LeaseChange>& changes) override {
     ++commits;
+    slow.wait(true);
     bool refused = refuse;
     for (const auto& change : changes) refused = refused || (refuses && refuses(change));
     if (refused) return fail(Code::kResourceExhausted, "disk full");
@@ -78,10 +81,10 @@ class TestLoop {
     while (!result) context_.run_one();
     return std::move(*result);
   }
-  // Drives the loop until the condition holds; false when it does not within 5 s.
+  // Drives the loop until the condition holds; false when it does not in time.
   template <class Condition>
-  bool reaches(Condition condition) {
-    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  bool reaches(Condition condition, std::chrono::milliseconds within = std::chrono::seconds(5)) {
+    auto end = std::chrono::steady_clock::now() + within;
     while (!condition() && std::chrono::steady_clock::now() < end)
       context_.run_one_for(std::chrono::milliseconds(20));
     return condition();

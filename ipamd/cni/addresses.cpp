@@ -89,7 +89,7 @@ asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve_with_gateway
   for (int round = 0; round <= kMostNewGateways; ++round) {
     auto without = family_without_gateway();
     if (!without) {
-      auto reserved = book_.reserve(lease, kNodePool, settings_.families);
+      auto reserved = co_await reserve_from_node(lease);
       if (!reserved) co_return failure(cni::code_of_lease(reserved.error()), reserved.error());
       // A block that is drawn from for the first time.
       for (const Ip& ip : reserved->lease.attachment.ips)
@@ -142,13 +142,6 @@ asio::awaitable<Answer<json::object>> CniService::add_addresses(Call call) {
   granted.search = std::move(resolver.search);
   granted.options = std::move(resolver.options);
   co_return cni::encode_addresses(granted, call.cni_version);
-}
-
-asio::awaitable<Answer<void>> CniService::release_addresses(Call call) {
-  std::string key = key_of(call);
-  auto lease = held_lease(key);
-  if (!lease || !is_reservation(*lease) || lease->network != call.network) co_return Answer<void>{};
-  co_return co_await detach(std::move(key));
 }
 
 asio::awaitable<Answer<json::object>> CniService::check_addresses(Call call) {

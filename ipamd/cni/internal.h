@@ -13,6 +13,7 @@ class CniService::KeyHeld {
   KeyHeld(CniService& service, std::string key) : service_(service), key_(std::move(key)) {}
   KeyHeld(const KeyHeld&) = delete;
   KeyHeld& operator=(const KeyHeld&) = delete;
+  const std::string& key() const { return key_; }
   ~KeyHeld() {
     service_.busy_.erase(key_);
     service_.key_free_.notify_all();

@@ -15,6 +15,7 @@ using cni::Mode;
 namespace {
 
 constexpr Duration kMtuAge = std::chrono::seconds(10);
+constexpr Duration kReleaseAgain = std::chrono::seconds(1);
 
 // What an error of the kernel means to the runtime.
 int code_of_kernel(const Error& error) {
@@ -54,6 +55,16 @@ asio::awaitable<Result<std::uint32_t>> CniService::mtu_of_path() {
   co_return mtu;
 }
 
+// Of the node's own blocks. What a DEL has given back and is not yet on the disk is waited for.
+asio::awaitable<Result<LeaseBook::Reservation>> CniService::reserve_from_node(Lease lease) {
+  while (true) {
+    auto reserved = book_.reserve(lease, kNodePool, settings_.families);
+    bool full = !reserved && reserved.error().code == Code::kResourceExhausted;
+    if (!full || releases_under_way_ == 0) co_return reserved;
+    CO_TRY_OK(co_await released_.wait());
+  }
+}
+
 // The lease of an ADD: a new one, or the one of an ADD that a crash interrupted.
 asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve(Call call) {
   std::string key = key_of(call);
@@ -78,7 +89,7 @@ asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve(Call call) {
   Lease lease = lease_of(call);
   lease.attachment.host_interface = cni::host_interface_name(settings_.interface_prefix, key);
   lease.attachment.mac = cni::pod_mac(key);
-  auto reservation = book_.reserve(std::move(lease), kNodePool, settings_.families);
+  auto reservation = co_await reserve_from_node(std::move(lease));
   if (!reservation) co_return failure(cni::code_of_lease(reservation.error()), reservation.error());
   co_return std::move(*reservation);
 }
@@ -164,35 +175,85 @@ asio::awaitable<Answer<json::object>> CniService::add(Call call) {
   co_return cni::encode_success(success, call.cni_version);
 }
 
-asio::awaitable<Answer<void>> CniService::detach(std::string key) {
-  std::string name = cni::host_interface_name(settings_.interface_prefix, key);
-  std::optional<Lease> lease;
-  if (auto held = held_lease(key)) {
-    lease = *held;
-    name = lease->attachment.host_interface;
-  }
+// The interface, where it was made here; what is left is the lease, if there was one.
+asio::awaitable<Answer<std::optional<Lease>>> CniService::take_down(std::string key) {
+  std::optional<Lease> lease = held_lease(key);
   bool made_here = !lease || !is_reservation(*lease);
   if (made_here) {
     Net* net = &net_;
+    std::string name = lease ? lease->attachment.host_interface
+                             : cni::host_interface_name(settings_.interface_prefix, key);
     auto job = [net, name] { return net->delete_link(name); };
     auto deleted = co_await removal_worker_->run(std::move(job));
     if (!deleted) co_return failure(code_of_kernel(deleted.error()), deleted.error());
   }
+  if (lease && made_here) co_await hooks_.removed(lease->attachment);
+  co_return lease;
+}
+
+asio::awaitable<Answer<void>> CniService::detach(std::string key) {
+  CO_TRY(lease, co_await take_down(key));
   if (!lease) co_return Answer<void>{};
-  if (made_here) co_await hooks_.removed(lease->attachment);
   auto released = co_await book_.release(key, lease->sequence);
   if (!released) co_return failure(cni::code_of_lease(released.error()), released.error());
   show(key);
   co_return Answer<void>{};
 }
 
+// DEL is answered while the erasure is on its way to the disk. That is safe: the addresses are
+// given to nobody before it is there, and if it is lost with the power (or with this process), the
+// lease comes back, whose interface and namespace are gone: recovery frees it (recovery.cpp). Only
+// when the disk refused the last time, DEL waits, so that the runtime hears of it.
+asio::awaitable<Answer<void>> CniService::detach_for_del(std::unique_ptr<KeyHeld> held) {
+  if (!book_.journal().trouble().empty()) co_return co_await detach(held->key());
+  CO_TRY(lease, co_await take_down(held->key()));
+  if (!lease) co_return Answer<void>{};
+  LeaseBook::Held what{held->key(), lease->sequence};
+  auto ticket = book_.begin_release(what);
+  if (!ticket) co_return failure(cni::code_of_lease(ticket.error()), ticket.error());
+  attachments_.erase(what.key);
+  ++releases_under_way_;
+  tasks_.spawn("cni release", finish_release(std::move(held), std::move(what), std::move(*ticket)));
+  co_return Answer<void>{};
+}
+
+// Holds the key until the disk has said yes or no. After a no it tries again, with the key free
+// between: a DEL that comes meanwhile, or recovery, may be first.
+asio::awaitable<void> CniService::finish_release(std::unique_ptr<KeyHeld> held,
+                                                 LeaseBook::Held what,
+                                                 LeaseJournal::Ticket ticket) {
+  Result<LeaseJournal::Ticket> begun = std::move(ticket);
+  while (true) {
+    std::string why;
+    if (begun) {
+      auto released = co_await book_.end_release(what, std::move(*begun));
+      --releases_under_way_;
+      released_.notify_all();
+      if (released || released.error().code == Code::kCancelled) co_return;
+      why = released.error().text();
+    } else {
+      if (begun.error().code != Code::kResourceExhausted) co_return;  // somebody was first
+      why = begun.error().text();
+    }
+    log_.warning("{} is deleted and keeps its addresses for now: {}", what.key, why);
+    held.reset();
+    if (auto slept = co_await clock_.sleep_for(kReleaseAgain); !slept) co_return;
+    if (auto taken = co_await take_key(what.key); !taken) co_return;
+    held = std::make_unique<KeyHeld>(*this, what.key);
+    begun = book_.begin_release(what);
+    if (begun) ++releases_under_way_;
+  }
+}
+
 asio::awaitable<Answer<json::object>> CniService::remove(Call call) {
   std::string key = key_of(call);
   if (auto taken = co_await take_key(key); !taken) co_return failure(cni::kTryLater, taken.error());
-  KeyHeld held(*this, key);
+  auto held = std::make_unique<KeyHeld>(*this, key);
+  auto lease = held_lease(key);
   switch (call.mode) {
     case Mode::kAddresses: {
-      CO_TRY_OK(co_await release_addresses(std::move(call)));
+      if (!lease || !is_reservation(*lease) || lease->network != call.network) break;
+      CO_TRY_OK(co_await detach_for_del(std::move(held)));
       break;
     }
     case Mode::kChained: {
@@ -200,10 +261,9 @@ asio::awaitable<Answer<json::object>> CniService::remove(Call call) {
       break;
     }
     case Mode::kInterface: {
-      auto lease = held_lease(key);
       // What only holds addresses was another plugin's call; it is that one's to give back.
       if (lease && is_reservation(*lease)) break;
-      CO_TRY_OK(co_await detach(key));
+      CO_TRY_OK(co_await detach_for_del(std::move(held)));
       break;
     }
   }

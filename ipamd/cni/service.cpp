@@ -43,6 +43,7 @@ CniService::CniService(CniSettings settings, Net& net, LeaseStore& store,
       removal_worker_(make_worker()),
       book_(store, *store_worker_, tasks, clock, log_),
       key_free_(tasks.executor()),
+      released_(tasks.executor()),
       blocks_changed_(tasks.executor()),
       look_(tasks.executor()) {
   ENSURE(!settings_.interface_prefix.empty() && settings_.interface_prefix.size() <= 3,

@@ -121,7 +121,6 @@ class CniService {
 
   asio::awaitable<cni::Answer<json::object>> add_addresses(cni::Call call);
   asio::awaitable<cni::Answer<json::object>> check_addresses(cni::Call call);
-  asio::awaitable<cni::Answer<void>> release_addresses(cni::Call call);
   asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve_with_gateways(Lease lease);
   asio::awaitable<cni::Answer<void>> reserve_gateway(Family family);
   static bool is_gateway(const Lease& lease);
@@ -143,8 +142,14 @@ class CniService {
   asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve(cni::Call call);
   asio::awaitable<cni::Answer<void>> make_interface(Interface interface);
   asio::awaitable<void> undo(Lease lease);
+  asio::awaitable<Result<LeaseBook::Reservation>> reserve_from_node(Lease lease);
   // The caller holds the key.
   asio::awaitable<cni::Answer<void>> detach(std::string key);
+  asio::awaitable<cni::Answer<std::optional<Lease>>> take_down(std::string key);
+  class KeyHeld;  // gives a key back at the end of its scope
+  asio::awaitable<cni::Answer<void>> detach_for_del(std::unique_ptr<KeyHeld> held);
+  asio::awaitable<void> finish_release(std::unique_ptr<KeyHeld> held, LeaseBook::Held what,
+                                       LeaseJournal::Ticket ticket);
   asio::awaitable<Result<std::uint32_t>> mtu_of_path();
   asio::awaitable<cni::Listener::Reply> answer(std::string request);
   std::function<void()> undoer(cni::Mode mode, const std::string& key);
@@ -155,7 +160,6 @@ class CniService {
   void show(const std::string& key);
 
   asio::awaitable<Result<void>> take_key(std::string key);
-  class KeyHeld;  // gives a key back at the end of its scope
 
   CniSettings settings_;
   Net& net_;
@@ -172,6 +176,8 @@ class CniService {
   LeaseBook book_;
   std::set<std::string> busy_;  // attachments with an operation under way
   Signal key_free_;
+  std::size_t releases_under_way_ = 0;  // answered, and on their way to the disk
+  Signal released_;
   Signal blocks_changed_;
   std::unique_ptr<Table<NodeBlock>::Tracker> block_tracker_;
   std::uint32_t known_mtu_ = 0;

@@ -74,11 +74,11 @@ TEST_CASE("addresses stay taken while the kernel may still have the interface") 
   REQUIRE(life.code(Command::kAdd, "a") == 0);
   REQUIRE(life.in_use() == 1);
   REQUIRE(life.code(Command::kDel, "a") == 0);
-  REQUIRE(life.in_use() == 0);
   REQUIRE(net.link_count() == 0);
+  REQUIRE(life.reaches([&] { return life.in_use() == 0; }));
 }
 
-TEST_CASE("a DEL whose release cannot be written is an error, and frees nothing") {
+TEST_CASE("a DEL whose erasure the disk refuses: nobody gets the address, and it is tried again") {
   Folder folder;
   FakeNet net;
   net.namespaces = {"/run/netns/a"};
@@ -87,11 +87,91 @@ TEST_CASE("a DEL whose release cannot be written is an error, and frees nothing"
   Life life(folder, net, hooks, store);
   REQUIRE(life.code(Command::kAdd, "a") == 0);
   store.refuse = true;
+  // The first one is answered before the disk refuses; after that they wait for it.
+  REQUIRE(life.code(Command::kDel, "a") == 0);
+  REQUIRE(life.reaches([&] { return !life.service().book().journal().trouble().empty(); }));
+  REQUIRE(life.in_use() == 1);
+  REQUIRE(life.attachments().rows().empty());
   REQUIRE(life.code(Command::kDel, "a") == cni::kTryLater);
   REQUIRE(life.in_use() == 1);
   store.refuse = false;
-  REQUIRE(life.code(Command::kDel, "a") == 0);
-  REQUIRE(life.in_use() == 0);
+  SECTION("by the next DEL") {
+    REQUIRE(life.code(Command::kDel, "a") == 0);
+    REQUIRE(life.in_use() == 0);
+  }
+  SECTION("by itself") {
+    REQUIRE(life.reaches([&] { return life.in_use() == 0; }));
+  }
+}
+
+TEST_CASE("a DEL does not wait for the disk; whoever wants the address does") {
+  Folder folder;
+  FakeNet net;
+  net.namespaces = {"/run/netns/a", "/run/netns/b"};
+  RecordingHooks hooks;
+  Store store(folder.file("leases.db"));
+  std::optional<int> added;
+  Life life(folder, net, hooks, store, {"10.7.0.0/32"});
+  REQUIRE(life.code(Command::kAdd, "a") == 0);
+  // Whatever was queued is on the disk, so that nothing but the erasure is slow.
+  auto& journal = life.service().book().journal();
+  REQUIRE(life.reaches([&] { return journal.batches_written() >= 2; }));
+  store.slow = true;
+  auto free_again = [&] {
+    store.slow = false;
+    store.slow.notify_all();
+  };
+  int deleted = life.code(Command::kDel, "a");
+  std::size_t in_use = life.in_use();
+  life.spawn([](Life& one, std::optional<int>& code) -> asio::awaitable<void> {
+    auto answer = co_await one.service().handle(one.call_of(Command::kAdd, "b", "/run/netns/b"));
+    code = answer ? 0 : answer.error().code;
+  }(life, added));
+  bool early = life.reaches([&] { return added.has_value(); }, std::chrono::milliseconds(100));
+  free_again();
+  REQUIRE(deleted == 0);
+  REQUIRE(in_use == 1);
+  REQUIRE(!early);
+  REQUIRE(life.reaches([&] { return added.has_value(); }));
+  REQUIRE(*added == 0);
+  REQUIRE(life.service().book().find("b/eth0")->attachment.ips.at(0).str() == "10.7.0.0");
+}
+
+// What a power cut leaves when it comes between the answer to a DEL and the sync: the lease.
+TEST_CASE("an erasure that was lost after its DEL: recovery frees it, nobody has it twice") {
+  bool namespace_is_gone = GENERATE(true, false);
+  Folder folder;
+  FakeNet net;
+  net.namespaces = {"/run/netns/a", "/run/netns/b"};
+  RecordingHooks hooks;
+  Store store(folder.file("leases.db"));
+  {
+    Life life(folder, net, hooks, store);
+    REQUIRE(life.code(Command::kAdd, "a") == 0);
+    REQUIRE(life.reaches([&] { return life.service().book().journal().batches_written() >= 2; }));
+    store.refuses = [](const LeaseChange& change) {
+      return std::holds_alternative<EraseLease>(change);
+    };
+    REQUIRE(life.code(Command::kDel, "a") == 0);
+  }
+  store.refuses = nullptr;
+  net.remove_namespace("/run/netns/a");
+  if (!namespace_is_gone) net.namespaces.insert("/run/netns/a");
+  Life life(folder, net, hooks, store);
+  REQUIRE(life.started());
+  REQUIRE(life.in_use() == 1);
+  REQUIRE(life.code(Command::kAdd, "b", "/run/netns/b") == 0);
+  auto a = life.service().book().find("a/eth0");
+  auto b = life.service().book().find("b/eth0");
+  REQUIRE((!a || a->attachment.ips != b->attachment.ips));
+  if (namespace_is_gone) {
+    REQUIRE(life.reaches([&] { return life.in_use() == 1; }));
+    REQUIRE(!life.service().book().find("a/eth0"));
+  } else {
+    // The same path again, as a process id after a restart: it is kept until a DEL, or its end.
+    REQUIRE(life.code(Command::kDel, "a") == 0);
+    REQUIRE(life.reaches([&] { return life.in_use() == 1; }));
+  }
 }
 
 TEST_CASE("hooks come before the interface is up and after it is gone") {

@@ -56,6 +56,9 @@ class Life {
   }
   Answer<json::object> call(Command command, const std::string& container,
                             const std::string& netns = "/run/netns/a") {
+    return run(service_->handle(call_of(command, container, netns)));
+  }
+  static Call call_of(Command command, const std::string& container, const std::string& netns) {
     Call call;
     call.command = command;
     call.cni_version = "1.1.0";
@@ -64,7 +67,7 @@ class Life {
     call.interface_name = "eth0";
     call.netns_path = netns;
     if (command == Command::kCheck) call.previous.emplace();
-    return run(service_->handle(std::move(call)));
+    return call;
   }
   int code(Command command, const std::string& container,
            const std::string& netns = "/run/netns/a") {
@@ -73,9 +76,10 @@ class Life {
   }
   Answer<json::object> call(Call call) { return run(service_->handle(std::move(call))); }
   template <class Condition>
-  bool reaches(Condition condition) {
-    return loop_.reaches(std::move(condition));
+  bool reaches(Condition condition, std::chrono::milliseconds within = std::chrono::seconds(5)) {
+    return loop_.reaches(std::move(condition), within);
   }
+  void spawn(asio::awaitable<void> task) { loop_.tasks().spawn("test", std::move(task)); }
   CniService& service() { return *service_; }
   const Result<void>& started() const { return started_; }
   const Table<Attachment>& attachments() const { return tables_.attachments; }
