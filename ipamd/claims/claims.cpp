@@ -12,10 +12,6 @@
 namespace tombolo {
 namespace {
 
-metrics::Counter conflicts_total() {
-  return metrics::counter("tombolo_claims_conflicts_total",
-                          "Transactions for shared addresses that lost against another node");
-}
 metrics::Counter healed_total(const std::string& how) {
   return metrics::counter("tombolo_claims_healed_total",
                           "Shared addresses whose claim did not agree with this node's leases",
@@ -107,36 +103,26 @@ void ClaimsUnderWay::end() {
 
 Claims::Claims(ClaimsOptions options, Kv& kv, TaskGroup& tasks, Clock& clock, Rng& rng, Logger log)
     : options_(std::move(options)),
-      kv_(kv),
       clock_(clock),
       rng_(rng),
       log_(log),
       view_(std::make_unique<ClaimView>(options_.node)),
-      follower_(std::make_unique<ClaimFollower>("claims", options_.follow_retry_cap, *view_, kv,
-                                                tasks, clock, rng, log)) {}
+      records_(std::make_unique<SharedRecords>("claims", kClaimRecordsPrefix,
+                                               options_.follow_retry_cap, *view_, kv, tasks, clock,
+                                               rng, log)) {}
 
 Claims::~Claims() = default;
 
 asio::awaitable<void> Claims::run() {
-  return follower_->run();
+  return records_->run();
 }
 
 bool Claims::synced() const {
-  return follower_->synced();
+  return records_->synced();
 }
 
 Result<void> Claims::set_pools(std::vector<ClaimPool> pools) {
   return view_->set_pools(std::move(pools));
-}
-
-std::int64_t Claims::now_unix_ms() const {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(clock_.wall_now().time_since_epoch())
-      .count();
-}
-
-Result<void> Claims::ready() const {
-  if (synced()) return {};
-  return fail(Code::kUnavailable, "the claims of shared addresses have not been read yet");
 }
 
 std::vector<AddressClaim> Claims::claims_of_node() const {
@@ -148,55 +134,16 @@ FamilyUsage Claims::usage(std::string_view pool, Family family) const {
   return order == nullptr ? FamilyUsage{} : order->usage(family);
 }
 
-// True when it was done; either way the view knows the keys' records afterwards.
-asio::awaitable<Result<bool>> Claims::write(TxnRequest request) {
-  std::vector<Operation> operations = request.then;
-  std::uint64_t store = follower_->cluster_id();
-  Result<TxnResult> done = co_await kv_.txn(std::move(request));
-  if (!done) {
-    // The store may have done it: the view hears of it, and reconcile() heals what it means.
-    bool away = done.error().code == Code::kAborted || done.error().code == Code::kDeadlineExceeded;
-    if (away) done.error().code = Code::kUnavailable;
-    co_return std::unexpected(std::move(done).error().with_context("shared addresses"));
-  }
-  if (done->cluster_id != store)
-    co_return fail(Code::kUnavailable, "shared addresses: another store answered");
-  std::int64_t now_ms = now_unix_ms();
-  if (done->succeeded) {
-    for (Operation& operation : operations) {
-      if (auto* put = std::get_if<Put>(&operation)) {
-        KeyValue kv{std::move(put->key), std::move(put->value), 0, done->revision, 0, 0};
-        auto known = view_->put(kv, now_ms);
-        ENSURE(known, "{}", known.error().what);
-      } else if (auto* erase = std::get_if<Delete>(&operation)) {
-        view_->erase(erase->key, done->revision);
-      }
-    }
-    co_return true;
-  }
-  conflicts_total().increment();
-  for (std::size_t i = 0; i < operations.size() && i < done->ranges.size(); ++i) {
-    const RangeResult& range = done->ranges[i];
-    if (range.kvs.empty()) {
-      const auto* put = std::get_if<Put>(&operations[i]);
-      view_->erase(put != nullptr ? put->key : std::get<Delete>(operations[i]).key, done->revision);
-    } else if (auto known = view_->put(range.kvs[0], now_ms); !known) {
-      log_.warning("refused {}: {}", range.kvs[0].key, known.error().text());
-    }
-  }
-  co_return false;
-}
-
 asio::awaitable<Result<ClaimsTaken>> Claims::take(std::vector<ClaimWanted> wanted) {
   CO_TRY_OK(check(wanted));
   std::vector<std::string> holders;
   for (const ClaimWanted& one : wanted) holders.push_back(one.holder);
   ClaimsTaken taken{{}, ClaimsUnderWay(*this, std::move(holders))};
   for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
-    CO_TRY_OK(ready());
-    CO_TRY(plan, plan_take(*view_, wanted, now_unix_ms(), attempt));
+    CO_TRY_OK(records_->ready());
+    CO_TRY(plan, plan_take(*view_, wanted, unix_ms(clock_), attempt));
     Pending pending(*view_, std::move(plan.chosen));
-    CO_TRY(done, co_await write(std::move(plan.request)));
+    CO_TRY(done, co_await records_->write(std::move(plan.request)));
     if (done) {
       for (auto& claims : plan.claims)
         for (AddressClaim& claim : claims)
@@ -218,9 +165,9 @@ asio::awaitable<Result<std::size_t>> Claims::give_back(std::vector<AddressClaim>
   std::size_t given = 0;
   std::uint32_t lost = 0;
   for (std::size_t next = 0; next < claims.size();) {
-    ClaimWrites writes;
+    ComparedWrites writes;
     std::size_t end = next;
-    std::int64_t now_ms = now_unix_ms();
+    std::int64_t now_ms = unix_ms(clock_);
     std::size_t in_this = 0;
     for (; end < claims.size() && !writes.full(1); ++end) {
       ClaimView::Seen seen = view_->find({claims[end].pool, claims[end].ip});
@@ -230,7 +177,7 @@ asio::awaitable<Result<std::size_t>> Claims::give_back(std::vector<AddressClaim>
     }
     bool done = true;
     if (!writes.empty()) {
-      CO_TRY(written, co_await write(writes.take()));
+      CO_TRY(written, co_await records_->write(writes.take()));
       done = written;
     }
     if (done) {
@@ -244,7 +191,7 @@ asio::awaitable<Result<std::size_t>> Claims::give_back(std::vector<AddressClaim>
 }
 
 asio::awaitable<Result<void>> Claims::release(std::vector<std::string> holders) {
-  CO_TRY_OK(ready());
+  CO_TRY_OK(records_->ready());
   std::vector<AddressClaim> claims;
   for (const std::string& holder : holders)
     for (AddressClaim& claim : view_->claims_of(holder)) claims.push_back(std::move(claim));
@@ -254,7 +201,7 @@ asio::awaitable<Result<void>> Claims::release(std::vector<std::string> holders) 
 
 asio::awaitable<Result<ClaimsReconciled>> Claims::reconcile(
     std::function<std::vector<ClaimedLease>()> leases) {
-  CO_TRY_OK(ready());
+  CO_TRY_OK(records_->ready());
   ClaimsReconciled report;
   // What is to be done is decided in one turn: a lease that is made later is of another sequence.
   std::vector<ClaimedLease> held = leases();
@@ -275,7 +222,7 @@ asio::awaitable<Result<ClaimsReconciled>> Claims::reconcile(
 // removed the record.
 asio::awaitable<Result<void>> Claims::take_back(ClaimedLease lease, ClaimsReconciled& report) {
   for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
-    ClaimWrites writes;
+    ComparedWrites writes;
     std::vector<std::string> conflicts;
     for (const PooledIp& address : lease.addresses) {
       if (view_->pool(address.pool) == nullptr) continue;
@@ -297,13 +244,13 @@ asio::awaitable<Result<void>> Claims::take_back(ClaimedLease lease, ClaimsReconc
       again.node = options_.node;
       again.pod = lease.pod;
       again.identity = claim != nullptr ? claim->identity : "";
-      again.since_unix_ms = now_unix_ms();
+      again.since_unix_ms = unix_ms(clock_);
       writes.put(*view_, again);
     }
     std::size_t wanted = writes.size();
     bool done = true;
     if (wanted > 0) {
-      CO_TRY(written, co_await write(writes.take()));
+      CO_TRY(written, co_await records_->write(writes.take()));
       done = written;
     }
     if (!done) continue;

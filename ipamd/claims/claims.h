@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -34,7 +35,10 @@ struct ClaimPool {
   std::string name;
   std::vector<IpRange> ranges;
   int block_length = 0;  // 0: underlay, claimed address by address; else the blocks of an overlay
-  Rest rest;
+  Rest rest;             // of an address; of an overlay, of a block
+  // Overlay only: how many one node may have, and how long one is kept that has no lease.
+  std::size_t most_blocks = 64;
+  Duration block_idle = std::chrono::minutes(5);
 };
 
 // One interface that wants addresses. At most one of each family when it has an identity.
@@ -95,7 +99,8 @@ struct ClaimsOptions {
 };
 
 class ClaimView;
-class ClaimFollower;
+class BlockView;
+class SharedRecords;
 
 class Claims {
  public:
@@ -140,21 +145,61 @@ class Claims {
 
  private:
   friend class ClaimsUnderWay;
-  struct Written;
-  Result<void> ready() const;
-  std::int64_t now_unix_ms() const;
-  asio::awaitable<Result<bool>> write(TxnRequest request);
   asio::awaitable<Result<std::size_t>> give_back(std::vector<AddressClaim> claims);
   asio::awaitable<Result<void>> take_back(ClaimedLease lease, ClaimsReconciled& report);
 
   ClaimsOptions options_;
-  Kv& kv_;
   Clock& clock_;
   Rng& rng_;
   Logger log_;
   std::unique_ptr<ClaimView> view_;
-  std::unique_ptr<ClaimFollower> follower_;
+  std::unique_ptr<SharedRecords> records_;
   std::multiset<std::string, std::less<>> under_way_;
+};
+
+// A node's blocks of overlay pools. A block that is claimed is used like the node's own blocks, by
+// the local lease book alone.
+class OverlayBlocks {
+ public:
+  OverlayBlocks(ClaimsOptions options, Kv& kv, TaskGroup& tasks, Clock& clock, Rng& rng,
+                Logger log);
+  ~OverlayBlocks();
+
+  asio::awaitable<void> run();
+  bool synced() const;
+  // kInvalidArgument: two pools of one name, or a block length that a family does not have. Nothing
+  // changes then. Blocks of pools that are gone stay claimed until they are released.
+  Result<void> set_pools(std::vector<ClaimPool> pools);
+
+  // Of this node, ascending. Of a block, only what is in the pool's ranges may be given out.
+  std::vector<PoolBlock> blocks_of_node(std::string_view pool) const;
+
+  // One more block for this node. kResourceExhausted: there is none, none has rested enough, or
+  // this node has its most; kFailedPrecondition: no such pool; kUnavailable, kAborted as
+  // Claims::take.
+  asio::awaitable<Result<PoolBlock>> claim(std::string pool);
+
+  // Blocks of this node without a lease for as long as the pool's block_idle, as seen by these
+  // calls. The caller gives out nothing of them any more before it calls release().
+  std::vector<PoolBlock> idle(const std::function<bool(const PoolBlock&)>& in_use);
+  // One that is not this node's is released already. kUnavailable, kAborted: later.
+  asio::awaitable<Result<void>> release(PoolBlock block);
+
+  // Blocks that leases of this node are in: claims what the store has lost. The answer is one line
+  // for each that another node has.
+  asio::awaitable<Result<std::vector<std::string>>> take_back(std::vector<PoolBlock> used);
+
+ private:
+  struct Pool;
+  Result<PoolBlock> choose(const std::string& name, std::uint32_t attempt) const;
+  std::set<Prefix>* pending_of(std::string_view pool);
+
+  ClaimsOptions options_;
+  Clock& clock_;
+  Rng& rng_;
+  std::unique_ptr<BlockView> view_;
+  std::unique_ptr<SharedRecords> records_;
+  std::map<std::string, Pool, std::less<>> pools_;
 };
 
 }  // namespace tombolo

@@ -63,8 +63,24 @@ class PoolOrder {
   Rest rest_;
 };
 
-// The records, as last heard or written, whichever is newer.
-class ClaimView {
+// Unix time.
+std::int64_t unix_ms(const Clock& clock);
+
+// Records of a prefix, as last heard or written, whichever is newer.
+class RecordView {
+ public:
+  virtual ~RecordView() = default;
+  // The answer is why the record is refused.
+  virtual Result<void> put(const KeyValue& kv, std::int64_t now_ms) = 0;
+  // There is no such key at that revision.
+  virtual void erase(const std::string& key, std::int64_t revision) = 0;
+  // Erases what is not in `keys` and not newer than the list.
+  virtual void keep_only(const std::set<std::string>& keys, std::int64_t revision) = 0;
+  virtual void clear() = 0;
+};
+
+// Claims and claimants.
+class ClaimView final : public RecordView {
  public:
   explicit ClaimView(std::string node) : node_(std::move(node)) {}
 
@@ -81,13 +97,11 @@ class ClaimView {
 
   // kInvalidArgument as Claims::set_pools.
   Result<void> set_pools(std::vector<ClaimPool> pools);
-  // The answer is why the record is refused; its address counts as held by nobody known.
-  Result<void> put(const KeyValue& kv, std::int64_t now_ms);
-  // There is no such key at that revision.
-  void erase(const std::string& key, std::int64_t revision);
-  // Erases what is not in `keys` and not newer than the list.
-  void keep_only(const std::set<std::string>& keys, std::int64_t revision);
-  void clear();
+  // The address of a record that is refused counts as held by nobody known.
+  Result<void> put(const KeyValue& kv, std::int64_t now_ms) override;
+  void erase(const std::string& key, std::int64_t revision) override;
+  void keep_only(const std::set<std::string>& keys, std::int64_t revision) override;
+  void clear() override;
 
   Seen find(const PooledIp& address) const;
   SeenClaimant claimant(const std::string& identity) const;
@@ -130,14 +144,37 @@ class ClaimView {
   std::map<std::string, std::set<PooledIp>, std::less<>> mine_;  // by holder
 };
 
-// The view's ear: both prefixes of claims are one watch.
-class ClaimFollower final : private FollowHandler {
+// Blocks of overlay pools.
+class BlockView final : public RecordView {
  public:
-  ClaimFollower(std::string name, Duration retry_cap, ClaimView& view, Kv& kv, TaskGroup& tasks,
-                Clock& clock, Rng& rng, Logger log);
+  Result<void> put(const KeyValue& kv, std::int64_t now_ms) override;
+  void erase(const std::string& key, std::int64_t revision) override;
+  void keep_only(const std::set<std::string>& keys, std::int64_t revision) override;
+  void clear() override { pools_.clear(); }
+
+  const std::map<Prefix, PoolBlock>& blocks(std::string_view pool) const;
+  const std::map<std::string, std::map<Prefix, PoolBlock>, std::less<>>& pools() const {
+    return pools_;
+  }
+  std::int64_t revision(const PoolBlock& block) const;  // 0: there is no record
+
+ private:
+  void refuse(const KeyValue& kv);
+  static std::pair<std::string, Prefix> block_of(std::string_view key);
+  std::map<std::string, std::map<Prefix, PoolBlock>, std::less<>> pools_;
+};
+
+// A view's ear and hand: follows its prefix, and writes by transactions that compare.
+class SharedRecords final : private FollowHandler {
+ public:
+  SharedRecords(std::string name, std::string_view prefix, Duration retry_cap, RecordView& view,
+                Kv& kv, TaskGroup& tasks, Clock& clock, Rng& rng, Logger log);
   asio::awaitable<void> run() { return follower_.run(); }
   bool synced() const { return synced_; }
-  std::uint64_t cluster_id() const { return cluster_id_; }
+  Result<void> ready() const;  // kUnavailable while not synced
+  // True: it is written. False: a comparison failed. Either way the view knows the records
+  // afterwards. The request is one of ComparedWrites. kUnavailable: it may be written.
+  asio::awaitable<Result<bool>> write(TxnRequest request);
 
  private:
   void on_listing(std::int64_t revision, std::uint64_t cluster_id) override;
@@ -145,34 +182,43 @@ class ClaimFollower final : private FollowHandler {
   void on_delete(const std::string& key) override;
   void on_delete_at(const std::string& key, std::int64_t revision) override;
   void on_listed(const std::set<std::string>& keys) override;
+  void learn(const TxnResult& result, std::vector<Operation> operations);
 
-  ClaimView& view_;
+  std::string name_;
+  RecordView& view_;
+  Kv& kv_;
   Clock& clock_;
   Logger log_;
   metrics::Counter refused_total_;
+  metrics::Counter conflicts_total_;
   bool synced_ = false;
   std::int64_t listing_ = 0;
   std::uint64_t cluster_id_ = 0;
   PrefixFollower follower_;
 };
 
+// What "tombolo/v1/claims/" and "tombolo/v1/claimants/" have in common: one watch.
+inline constexpr std::string_view kClaimRecordsPrefix = "tombolo/v1/claim";
+
 // ---- decisions
 // -----------------------------------------------------------------------------------
 
-// A transaction that compares every record it writes with what the view knows, and reads them when
-// a comparison fails. Every record at most once.
-class ClaimWrites {
+// A transaction that compares every record it writes, and reads them when a comparison fails.
+// Every record at most once.
+class ComparedWrites {
  public:
   // How many keys one transaction has: compares, writes and reads are each below etcd's 128.
   static constexpr std::size_t kMaxKeys = 120;
 
+  // `revision`: that the record has now, 0 when there is none.
+  void put(std::string key, std::int64_t revision, std::string value);
+  void erase(std::string key, std::int64_t revision);
   void put(const ClaimView& view, const AddressClaim& claim);
   void put(const ClaimView& view, const Claimant& claimant);  // without addresses: deletes it
-  void erase(std::string key, std::int64_t revision);
   bool full(std::size_t more) const { return request_.compares.size() + more > kMaxKeys; }
   bool empty() const { return request_.compares.empty(); }
   std::size_t size() const { return request_.compares.size(); }
-  TxnRequest take() { return std::move(request_); }
+  TxnRequest take() { return std::exchange(request_, {}); }
 
  private:
   void compare(const std::string& key, std::int64_t revision);
@@ -199,5 +245,31 @@ std::string holder_text(const AddressClaim& claim);
 std::vector<AddressClaim> without_lease(const ClaimView& view,
                                         const std::vector<ClaimedLease>& leases,
                                         const std::multiset<std::string, std::less<>>& under_way);
+
+// The blocks that a pool's ranges are cut into, ascending; one that has an address of a range is
+// one of them.
+class BlockSpace {
+ public:
+  // kInvalidArgument: a length that the family does not have.
+  static Result<BlockSpace> make(const ClaimPool& pool);
+  std::uint64_t size() const;
+  Prefix at(std::uint64_t index) const;  // ENSUREs index < size()
+  bool contains(const Prefix& block) const;
+
+ private:
+  struct Span {
+    Prefix first;
+    Prefix last;
+  };
+  static std::uint64_t size_of(const Span& span);
+  std::vector<Span> spans_;
+  int length_ = 0;
+};
+
+// One that was never used, from the place on; else one of the longest released that has rested.
+// kResourceExhausted.
+Result<Prefix> choose_block(const BlockSpace& space, const std::map<Prefix, PoolBlock>& records,
+                            const std::set<Prefix>& pending, const Rest& rest, std::int64_t now_ms,
+                            std::uint64_t place);
 
 }  // namespace tombolo

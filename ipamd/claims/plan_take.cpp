@@ -8,34 +8,6 @@
 
 namespace tombolo {
 
-void ClaimWrites::compare(const std::string& key, std::int64_t revision) {
-  // Of a key that is not there the modification revision is 0.
-  request_.compares.push_back({.key = key, .target = Compare::Target::kMod, .number = revision});
-  request_.otherwise.emplace_back(RangeRequest{.key = key});
-}
-
-void ClaimWrites::put(const ClaimView& view, const AddressClaim& claim) {
-  std::string key = records::claim_key(claim);
-  compare(key, view.find({claim.pool, claim.ip}).revision);
-  request_.then.emplace_back(Put{std::move(key), records::encode(claim)});
-}
-
-void ClaimWrites::put(const ClaimView& view, const Claimant& claimant) {
-  std::string key = records::claimant_key(claimant);
-  std::int64_t revision = view.claimant(claimant.identity).revision;
-  if (claimant.addresses.empty()) {
-    erase(std::move(key), revision);
-    return;
-  }
-  compare(key, revision);
-  request_.then.emplace_back(Put{std::move(key), records::encode(claimant)});
-}
-
-void ClaimWrites::erase(std::string key, std::int64_t revision) {
-  compare(key, revision);
-  request_.then.emplace_back(Delete{std::move(key), ""});
-}
-
 AddressClaim released(AddressClaim claim, std::int64_t now_ms) {
   claim.holder.clear();
   claim.node.clear();
@@ -72,10 +44,10 @@ class TakePlanner {
     for (const auto& [address, claim] : written_) writes_.put(view_, claim);
     for (const auto& [identity, claimant] : claimants_)
       if (claimant != view_.claimant(identity).claimant) writes_.put(view_, claimant);
-    if (writes_.size() > ClaimWrites::kMaxKeys) {
+    if (writes_.size() > ComparedWrites::kMaxKeys) {
       for (const PooledIp& address : plan_.chosen) view_.end_pending(address);
       return fail(Code::kInvalidArgument, "{} records would change in one transaction, over {}",
-                  writes_.size(), ClaimWrites::kMaxKeys);
+                  writes_.size(), ComparedWrites::kMaxKeys);
     }
     plan_.request = writes_.take();
     return std::move(plan_);
@@ -247,7 +219,7 @@ class TakePlanner {
   std::int64_t now_ms_;
   std::uint64_t place_;
   TakePlan plan_;
-  ClaimWrites writes_;
+  ComparedWrites writes_;
   std::map<PooledIp, AddressClaim> written_;
   std::map<std::string, Claimant> claimants_;
 };

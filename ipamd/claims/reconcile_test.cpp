@@ -1,0 +1,197 @@
+// What happens to claims around crashes, cuts and restored stores: over the in-memory store.
+#include <catch2/generators/catch_generators.hpp>
+
+#include "core/store/memory_kv.h"
+#include "ipamd/claims/test_nodes.h"
+
+namespace tombolo {
+namespace {
+
+using namespace claims_test;
+
+// Does what it is asked, and loses the answer.
+class ForgetfulKv final : public MemoryKv {
+ public:
+  using MemoryKv::MemoryKv;
+  asio::awaitable<Result<TxnResult>> txn(TxnRequest request) override {
+    Result<TxnResult> done = co_await MemoryKv::txn(std::move(request));
+    if (!forgets) co_return done;
+    co_return fail(Code::kDeadlineExceeded, "no answer");
+  }
+  bool forgets = false;
+};
+
+struct World {
+  Drive drive;
+  MemoryStore store{drive.executor()};
+  std::vector<ClaimPool> pools{{"campus", {range("10.9.0.1", "10.9.0.2")}, 0, {0, 0}}};
+  ForgetfulKv* kv = nullptr;
+  std::unique_ptr<TestNode> node = start("n1");
+
+  std::unique_ptr<TestNode> start(const std::string& name) {
+    auto connection = std::make_unique<ForgetfulKv>(store);
+    if (kv == nullptr) kv = connection.get();
+    auto made = std::make_unique<TestNode>(name, drive, std::move(connection));
+    made->wait_synced();
+    made->set_pools(pools);
+    return made;
+  }
+  // As after kill -9: memory is gone, the store is not.
+  void restart() {
+    node.reset();
+    kv = nullptr;
+    node = start("n1");
+  }
+  std::size_t held() {
+    MemoryKv reader(store);
+    RangeRequest request{.key = std::string(records::kClaimsPrefix),
+                         .range_end = prefix_end(records::kClaimsPrefix)};
+    auto all = drive.run(reader.range(request));
+    std::size_t count = 0;
+    for (const KeyValue& pair : all->kvs)
+      if (records::decode_claim(pair)->held()) ++count;
+    return count;
+  }
+};
+
+TEST_CASE("reconcile: killed between the claim and the lease, the address comes back") {
+  World world;
+  REQUIRE(world.node->take(wanted("a")));
+  world.restart();
+  REQUIRE(world.held() == 1);
+  auto healed = world.node->reconcile({});
+  REQUIRE(healed);
+  REQUIRE(healed->freed == 1);
+  REQUIRE(world.held() == 0);
+  REQUIRE(world.node->reconcile({})->freed == 0);
+}
+
+TEST_CASE("reconcile: killed between the erased lease and the release, the address comes back") {
+  World world;
+  auto a = world.node->take(wanted("a"));
+  auto b = world.node->take(wanted("b"));
+  world.restart();
+  auto healed = world.node->reconcile({lease_of(b->at(0))});
+  REQUIRE(healed->freed == 1);
+  REQUIRE(healed->taken_back == 0);
+  REQUIRE(world.node->claims->claims_of_node().at(0).holder == "b/eth0");
+}
+
+TEST_CASE("reconcile: an ADD that is under way is left alone until its lease is there") {
+  World world;
+  std::vector<ClaimWanted> one{wanted("a")};
+  auto taken = world.drive.run(world.node->claims->take(one));
+  REQUIRE(taken);
+  REQUIRE(world.node->reconcile({})->freed == 0);
+  taken->under_way = {};
+  REQUIRE(world.node->reconcile({})->freed == 1);
+}
+
+TEST_CASE("take: an answer that was lost is found by asking again, or freed") {
+  World world;
+  world.kv->forgets = true;
+  REQUIRE(world.node->take(wanted("a")).error().code == Code::kUnavailable);
+  world.kv->forgets = false;
+  REQUIRE(world.held() == 1);
+  // The watch tells what the answer did not.
+  REQUIRE(world.drive.until([&] { return world.node->claims->claims_of_node().size() == 1; }));
+  SECTION("asked again") {
+    REQUIRE(world.node->take(wanted("a")));
+    REQUIRE(world.held() == 1);
+  }
+  SECTION("never asked again") {
+    REQUIRE(world.node->reconcile({})->freed == 1);
+    REQUIRE(world.held() == 0);
+  }
+}
+
+TEST_CASE("a store that is away refuses, and frees nothing") {
+  World world;
+  auto a = world.node->take(wanted("a"));
+  world.kv->set_connected(false);
+  REQUIRE(world.node->take(wanted("b")).error().code == Code::kUnavailable);
+  REQUIRE(world.node->release("a").error().code == Code::kUnavailable);
+  REQUIRE(world.node->reconcile({}).error().code == Code::kUnavailable);
+  world.kv->set_connected(true);
+  REQUIRE(world.held() == 1);
+  REQUIRE(world.node->release("a"));
+  REQUIRE(world.held() == 0);
+}
+
+TEST_CASE("take and release before the store was read are refused") {
+  Drive drive;
+  MemoryStore store(drive.executor());
+  auto kv = std::make_unique<MemoryKv>(store);
+  kv->set_connected(false);
+  TestNode node("n1", drive, std::move(kv));
+  node.set_pools({{"campus", {range("10.9.0.1", "10.9.0.2")}, 0, {0, 0}}});
+  REQUIRE_FALSE(node.claims->synced());
+  REQUIRE(node.take(wanted("a")).error().code == Code::kUnavailable);
+  REQUIRE(node.release("a").error().code == Code::kUnavailable);
+}
+
+TEST_CASE("reconcile: what a restored store has lost is claimed again before others get it") {
+  World world;
+  MemoryStore::Backup backup = world.store.backup();
+  auto a = world.node->take(wanted("a"));
+  REQUIRE(a);
+  world.store.restore(backup, 2);
+  // The lists of both are read anew; the leases say what is held.
+  REQUIRE(world.drive.until([&] {
+    return world.node->claims->synced() && world.node->claims->claims_of_node().empty();
+  }));
+  auto healed = world.node->reconcile({lease_of(a->at(0))});
+  REQUIRE(healed);
+  REQUIRE(healed->taken_back == 1);
+  REQUIRE(healed->conflicts.empty());
+  auto other = world.start("n2");
+  REQUIRE(other->take(wanted("b"))->at(0).ip != a->at(0).ip);
+  REQUIRE(other->take(wanted("c")).error().code == Code::kResourceExhausted);
+}
+
+TEST_CASE("reconcile: two leases of one address are told, and neither is touched") {
+  World world;
+  auto a = world.node->take(wanted("a"));
+  auto other = world.start("n2");
+  ClaimedLease lease = lease_of(a->at(0));
+  lease.holder = "b/eth0";
+  lease.pod = "shop/b";
+  auto report = other->reconcile({lease});
+  REQUIRE(report);
+  REQUIRE(report->conflicts.size() == 1);
+  REQUIRE(report->conflicts[0] == a->at(0).ip.str() +
+                                      " of pool campus is in the hands of b/eth0 (pod shop/b) on "
+                                      "this node, but held by shop/a on node n1");
+  REQUIRE(world.node->claims->claims_of_node().size() == 1);
+}
+
+TEST_CASE("a record that cannot be read is nobody's to take") {
+  World world;
+  MemoryKv other(world.store);
+  REQUIRE(world.drive.run(other.put({"tombolo/v1/claims/campus/10.9.0.1", "\xff\xff"})));
+  REQUIRE(world.drive.run(other.put({"tombolo/v1/claims/campus/10.9.0.2", "\xff\xff"})));
+  REQUIRE(world.drive.run(other.put({"tombolo/v1/claims/nonsense", "\xff"})));
+  REQUIRE(world.drive.run(other.put({"tombolo/v1/claimants/Pod/shop/a/eth0", "\xff"})));
+  REQUIRE(world.drive.until(
+      [&] { return world.node->claims->usage("campus", Family::kV4).free() == 0; }));
+  REQUIRE(world.node->take(wanted("a")).error().code == Code::kResourceExhausted);
+  REQUIRE(world.drive.run(other.erase({"tombolo/v1/claims/campus/10.9.0.2", ""})));
+  REQUIRE(world.drive.until(
+      [&] { return world.node->claims->usage("campus", Family::kV4).free() == 1; }));
+  REQUIRE(world.node->take(fixed("a", "Pod/shop/a/eth0")).error().code == Code::kDataLoss);
+  REQUIRE(world.node->take(wanted("a")));
+}
+
+TEST_CASE("a released address rests before it is anybody's") {
+  World world;
+  world.pools[0].rest = {60'000, 30'000};
+  world.node->set_pools(world.pools);
+  for (const char* pod : {"a", "b"}) REQUIRE(world.node->take(wanted(pod)));
+  REQUIRE(world.node->release("a"));
+  auto refused = world.node->take(wanted("c"));
+  REQUIRE(refused.error().code == Code::kResourceExhausted);
+  REQUIRE(refused.error().what.find("has rested for 30000 ms") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace tombolo

@@ -1,0 +1,145 @@
+// From the watch into the view, and from decisions into the store.
+#include "core/records/records.h"
+#include "ipamd/claims/internal.h"
+
+namespace tombolo {
+namespace {
+
+static_assert(records::kClaimsPrefix.starts_with(kClaimRecordsPrefix));
+static_assert(records::kClaimantsPrefix.starts_with(kClaimRecordsPrefix));
+
+FollowOptions follow_options(std::string name, std::string_view prefix, Duration retry_cap) {
+  FollowOptions options;
+  options.name = std::move(name);
+  options.prefix = prefix;
+  options.retry_cap = retry_cap;
+  return options;
+}
+
+const std::string& key_of(const Operation& operation) {
+  if (const auto* put = std::get_if<Put>(&operation)) return put->key;
+  return std::get<Delete>(operation).key;
+}
+
+}  // namespace
+
+std::int64_t unix_ms(const Clock& clock) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(clock.wall_now().time_since_epoch())
+      .count();
+}
+
+void ComparedWrites::compare(const std::string& key, std::int64_t revision) {
+  // Of a key that is not there the modification revision is 0.
+  request_.compares.push_back({.key = key, .target = Compare::Target::kMod, .number = revision});
+  request_.otherwise.emplace_back(RangeRequest{.key = key});
+}
+
+void ComparedWrites::put(std::string key, std::int64_t revision, std::string value) {
+  compare(key, revision);
+  request_.then.emplace_back(Put{std::move(key), std::move(value)});
+}
+
+void ComparedWrites::erase(std::string key, std::int64_t revision) {
+  compare(key, revision);
+  request_.then.emplace_back(Delete{std::move(key), ""});
+}
+
+void ComparedWrites::put(const ClaimView& view, const AddressClaim& claim) {
+  put(records::claim_key(claim), view.find({claim.pool, claim.ip}).revision,
+      records::encode(claim));
+}
+
+void ComparedWrites::put(const ClaimView& view, const Claimant& claimant) {
+  std::string key = records::claimant_key(claimant);
+  std::int64_t revision = view.claimant(claimant.identity).revision;
+  if (claimant.addresses.empty())
+    erase(std::move(key), revision);
+  else
+    put(std::move(key), revision, records::encode(claimant));
+}
+
+SharedRecords::SharedRecords(std::string name, std::string_view prefix, Duration retry_cap,
+                             RecordView& view, Kv& kv, TaskGroup& tasks, Clock& clock, Rng& rng,
+                             Logger log)
+    : name_(name),
+      view_(view),
+      kv_(kv),
+      clock_(clock),
+      log_(log.with("records", name)),
+      refused_total_(metrics::counter("tombolo_claims_refused_total",
+                                      "Records of shared pools that cannot be read",
+                                      {{"records", name}})),
+      conflicts_total_(metrics::counter(
+          "tombolo_claims_conflicts_total",
+          "Transactions for shared pools that lost against another node", {{"records", name}})),
+      follower_(follow_options(name, prefix, retry_cap), kv, *this, tasks, clock, rng, log) {}
+
+Result<void> SharedRecords::ready() const {
+  if (synced_) return {};
+  return fail(Code::kUnavailable, "{}: the store has not been read yet", name_);
+}
+
+void SharedRecords::on_listing(std::int64_t revision, std::uint64_t cluster_id) {
+  // Revisions of another store mean nothing beside those of this one.
+  if (cluster_id_ != cluster_id && cluster_id_ != 0) view_.clear();
+  synced_ = false;
+  cluster_id_ = cluster_id;
+  listing_ = revision;
+}
+
+void SharedRecords::on_put(const KeyValue& kv) {
+  if (auto put = view_.put(kv, unix_ms(clock_)); !put) {
+    refused_total_.increment();
+    log_.warning("refused {}: {}", kv.key, put.error().text());
+  }
+}
+
+void SharedRecords::on_delete(const std::string& key) {
+  view_.erase(key, listing_);
+}
+
+void SharedRecords::on_delete_at(const std::string& key, std::int64_t revision) {
+  view_.erase(key, revision);
+}
+
+void SharedRecords::on_listed(const std::set<std::string>& keys) {
+  view_.keep_only(keys, listing_);
+  synced_ = true;
+}
+
+asio::awaitable<Result<bool>> SharedRecords::write(TxnRequest request) {
+  std::vector<Operation> operations = request.then;
+  std::uint64_t store = cluster_id_;
+  Result<TxnResult> done = co_await kv_.txn(std::move(request));
+  if (!done) {
+    // The store may have done it: the view hears of it, and reconciling heals what it means.
+    Code code = done.error().code;
+    if (code == Code::kAborted || code == Code::kDeadlineExceeded)
+      done.error().code = Code::kUnavailable;
+    co_return std::unexpected(std::move(done).error().with_context(name_));
+  }
+  if (done->cluster_id != store || store != cluster_id_)
+    co_return fail(Code::kUnavailable, "{}: another store answered", name_);
+  if (!done->succeeded) conflicts_total_.increment();
+  learn(*done, std::move(operations));
+  co_return done->succeeded;
+}
+
+void SharedRecords::learn(const TxnResult& result, std::vector<Operation> operations) {
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    if (result.succeeded) {
+      if (auto* put = std::get_if<Put>(&operations[i]))
+        on_put({std::move(put->key), std::move(put->value), 0, result.revision, 0, 0});
+      else
+        view_.erase(key_of(operations[i]), result.revision);
+    } else if (i < result.ranges.size()) {
+      const RangeResult& range = result.ranges[i];
+      if (range.kvs.empty())
+        view_.erase(key_of(operations[i]), result.revision);
+      else
+        on_put(range.kvs[0]);
+    }
+  }
+}
+
+}  // namespace tombolo
