@@ -115,7 +115,8 @@ TEST_CASE("schema and parser agree") {
       {"most",
        "{kind: overlay, ipVersion: 4, subnet: 10.0.0.0/16, ips: [10.0.1.0/24, 10.0.2.1, "
        "10.0.3.1-10.0.3.9], excludeIPs: [10.0.1.7], gateway: 10.0.0.1, vlan: 12, blockLength: 26, "
-       "default: true, disable: false, rest: {wantedSeconds: 60, leastSeconds: 2}, routes: [{dst: "
+       "default: true, disable: false, conflictProbe: true, gatewayProbe: false, rest: "
+       "{wantedSeconds: 60, leastSeconds: 2}, routes: [{dst: "
        "10.1.0.0/16, gw: 10.0.0.1}], podAffinity: {matchLabels: {a: b}}, namespaceAffinity: "
        "{matchExpressions: [{key: a, operator: In, values: [b]}]}, nodeAffinity: {}, "
        "namespaceName: [a], nodeName: [b], multusName: [c/d], ownerName: [StatefulSet/e], "

@@ -196,11 +196,12 @@ Result<IpPool> parse_ip_pool(const Cursor& document) {
   pool.name = std::move(name);
   Cursor spec = document["spec"];
   TRY_OK(spec.expect_object());
-  TRY_OK(spec.only({"kind",        "ipVersion",         "subnet",       "ips",
-                    "excludeIPs",  "gateway",           "routes",       "vlan",
-                    "blockLength", "default",           "disable",      "rest",
-                    "podAffinity", "namespaceAffinity", "nodeAffinity", "namespaceName",
-                    "nodeName",    "multusName",        "ownerName",    "interfaceName"}));
+  TRY_OK(spec.only({"kind",          "ipVersion",         "subnet",       "ips",
+                    "excludeIPs",    "gateway",           "routes",       "vlan",
+                    "blockLength",   "default",           "disable",      "rest",
+                    "podAffinity",   "namespaceAffinity", "nodeAffinity", "namespaceName",
+                    "nodeName",      "multusName",        "ownerName",    "interfaceName",
+                    "conflictProbe", "gatewayProbe"}));
   TRY_OK(read_addresses(spec, pool));
   TRY_OK(read_kind(spec, pool));
   TRY(vlan, spec["vlan"].integer_or(0, 0, 4094));
@@ -209,6 +210,12 @@ Result<IpPool> parse_ip_pool(const Cursor& document) {
   TRY(disabled, spec["disable"].boolean_or(false));
   pool.is_default = is_default;
   pool.disabled = disabled;
+  bool shared = pool.kind == PoolKind::kUnderlay;
+  TRY(conflicts, spec["conflictProbe"].boolean_or(shared));
+  TRY(gateways, spec["gatewayProbe"].boolean_or(shared && pool.gateway.has_value()));
+  if (gateways && !pool.gateway) return spec["gatewayProbe"].error("needs a gateway");
+  pool.conflict_probe = conflicts;
+  pool.gateway_probe = gateways;
   if (Cursor rest = spec["rest"]; !rest.is_null()) {
     constexpr std::int64_t kLongestRest = 86'400;
     TRY_OK(rest.expect_object());

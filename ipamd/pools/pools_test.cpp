@@ -91,6 +91,34 @@ TEST_CASE("without ranges a pool has its subnet, but for its edges") {
   REQUIRE(catalog->find("b")->block_length == 126);
 }
 
+TEST_CASE("which pools are probed") {
+  struct Case {
+    std::string name;
+    std::string spec;
+    bool conflicts;
+    bool gateway;
+  };
+  auto test = GENERATE(values<Case>({
+      {"underlay", "{subnet: 10.0.0.0/24, gateway: 10.0.0.1}", true, true},
+      {"underlay without gateway", "{subnet: 10.0.0.0/24}", true, false},
+      {"as asked",
+       "{subnet: 10.0.0.0/24, gateway: 10.0.0.1, conflictProbe: false, gatewayProbe: false}", false,
+       false},
+      {"overlay", "{subnet: 10.0.0.0/24, kind: overlay, blockLength: 26, gateway: 10.0.0.1}", false,
+       false},
+      {"overlay, as asked",
+       "{subnet: 10.0.0.0/24, kind: overlay, blockLength: 26, gateway: 10.0.0.1, conflictProbe: "
+       "true, "
+       "gatewayProbe: true}",
+       true, true},
+  }));
+  INFO(test.name);
+  auto catalog = read(pool("a", test.spec));
+  REQUIRE(catalog);
+  REQUIRE(catalog->find("a")->conflict_probe == test.conflicts);
+  REQUIRE(catalog->find("a")->gateway_probe == test.gateway);
+}
+
 TEST_CASE("what is wrong is refused by name and place") {
   struct Case {
     std::string name;
@@ -104,6 +132,8 @@ TEST_CASE("what is wrong is refused by name and place") {
        "apiVersion: tombolo.io/v1alpha1\nkind: IPPool\nmetadata: {namg: a}\nspec: {subnet: "
        "10.0.0.0/24}\n",
        "pools.yaml:3: metadata.name: is required"},
+      {"gateway probe without a gateway", pool("a", "{subnet: 10.0.0.0/24, gatewayProbe: true}"),
+       "pools.yaml:4: spec.gatewayProbe: needs a gateway"},
       {"unknown field", pool("a", "{subnet: 10.0.0.0/24, subnets: 1}"),
        "pools.yaml:4: spec.subnets: unknown field"},
       {"other version", pool("a", "{subnet: 10.0.0.0/24, ipVersion: 6}"),
