@@ -107,6 +107,7 @@ agent:
   hook: clsact
   dns: {listen: ["10.0.0.1:53"], upstreams: [9.9.9.9, "[fd00::53]:5353", "fd00::54"], ttl_s: 30}
   lb: {algorithm: maglev, maglev_size: 65521}
+  announce: {interfaces: [eth0, "bond*"]}
 admin: {viewer_socket: /r/v, listen: ["0.0.0.0:9471"]}
 metrics: {listen: "off"}
 log: {level: debug, format: json}
@@ -167,6 +168,8 @@ TEST_CASE("files that are refused") {
       {"relative path", "state_dir: state\n", "c.yaml:4: state_dir: \"state\" is not absolute"},
       {"address", "agent: {dns: {listen: [localhost:53]}}\n",
        "c.yaml:4: agent.dns.listen[0]: \"localhost:53\" is not address:port"},
+      {"interface to announce on", "agent: {announce: {interfaces: [eth0, \"eth 1\"]}}\n",
+       "c.yaml:4: agent.announce.interfaces[1]: \"eth 1\" is no name or pattern of interfaces"},
       {"no prime", "agent: {lb: {maglev_size: 1000}}\n",
        "c.yaml:4: agent.lb.maglev_size: 1000 is not a prime"},
       {"two stores", "store:\n  embedded: {}\n  endpoints: [127.0.0.1:1]\n",
@@ -232,7 +235,7 @@ TEST_CASE("flags come after the file, and their errors name them") {
       {"unknown path",
        {"agent.colour=1"},
        "",
-       "--set: agent.colour: unknown field; known here: cni_socket, mtu, hook, dns, lb"},
+       "--set: agent.colour: unknown field; known here: cni_socket, mtu, hook, dns, lb, announce"},
       {"out of range", {"agent.mtu=1"}, "", "--set: agent.mtu: 1 is not from 576 to 65535"},
       {"two flags that exclude each other",
        {"store.endpoints=[x]", "store.embedded={}"},

@@ -165,6 +165,12 @@ void check_agent(Checker& check, const v1::AgentConfig& agent) {
   if (!is_prime(agent.lb().maglev_size()))
     check.refuse("agent.lb.maglev_size",
                  fmt::format("{} is not a prime", agent.lb().maglev_size()));
+  const auto& interfaces = agent.announce().interfaces();
+  for (int i = 0; i < interfaces.size(); ++i)
+    if (interfaces[i].empty() || interfaces[i].size() > 64 ||
+        interfaces[i].find_first_of("/ \t\n") != std::string::npos)
+      check.refuse(fmt::format("agent.announce.interfaces[{}]", i),
+                   fmt::format("\"{}\" is no name or pattern of interfaces", interfaces[i]));
 }
 
 void check_admin(Checker& check, const v1::AdminConfig& admin) {

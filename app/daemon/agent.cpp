@@ -1,6 +1,7 @@
 // The parts of the agent, in the order of the flow.
 #include "app/daemon/agent.h"
 
+#include "app/daemon/agent_announce.h"
 #include "app/daemon/agent_dns.h"
 #include "app/daemon/agent_policy.h"
 #include "app/daemon/ip_records.h"
@@ -82,6 +83,9 @@ class RealAgent final : public Agent {
     frontend_mirror_.restore();
     pod_mirror_.restore();
     if (config_.subsystems().dns()) TRY_OK(open_dns());
+    if (config_.agent().announce().interfaces_size() > 0)
+      announce_ =
+          std::make_unique<AgentAnnounce>(config_, tables_, status_, *net_, worker_, context_);
     return {};
   }
 
@@ -126,6 +130,7 @@ class RealAgent final : public Agent {
     }
     if (policy_) policy_->start(settling_);
     if (load_balancer_) start_load_balancer();
+    if (announce_) announce_->start(settling_);
     co_return Result<void>{};
   }
 
@@ -279,6 +284,7 @@ class RealAgent final : public Agent {
   std::unique_ptr<bpf::LoadBalancer> load_balancer_;
   std::unique_ptr<Reconciler<Frontend>> balancing_;
   std::unique_ptr<AgentDns> dns_;
+  std::unique_ptr<AgentAnnounce> announce_;
 };
 
 }  // namespace

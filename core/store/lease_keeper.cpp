@@ -22,12 +22,14 @@ asio::awaitable<void> LeaseKeeper::run() {
   std::string last_error;
   while (!tasks_.cancelled()) {
     Result<void> done;
+    MonotonicTime asked = clock_.now();
     if (lease_ == 0)
       done = co_await grant();
     else
       done = co_await kv_.lease_keep_alive(lease_);
     Duration pause = std::chrono::duration_cast<Duration>(options_.ttl) / 3;
     if (done) {
+      kept_until_ = asked + options_.ttl;
       attempts = 0;
       last_error.clear();
     } else {

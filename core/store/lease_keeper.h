@@ -35,6 +35,9 @@ class LeaseKeeper {
   asio::awaitable<Result<void>> release();
   // 0 while there is none.
   std::int64_t lease() const { return lease_; }
+  // Before this time the store does not end the lease: a whole time to live after the last request
+  // that it answered was sent.
+  MonotonicTime kept_until() const { return kept_until_; }
 
  private:
   asio::awaitable<Result<void>> grant();
@@ -47,6 +50,7 @@ class LeaseKeeper {
   Logger log_;
   std::vector<std::function<void(std::int64_t)>> callbacks_;
   std::int64_t lease_ = 0;
+  MonotonicTime kept_until_{};
 };
 
 }  // namespace tombolo

@@ -24,11 +24,12 @@ bool within(std::string_view prefix, std::string_view key, std::string_view rang
 bool node_may_write(const SpiffeName& node, std::string_view key, std::string_view range_end) {
   std::string own = fmt::format("cilium/state/nodes/v1/{}/{}", node.cluster, node.name);
   if (key == own && range_end.empty()) return true;
-  // Claims of shared pools have no node in their keys, for the key is what makes an address one
-  // node's: here a node is trusted to follow the records that it read. But one by one: no range.
+  // Claims of shared pools, and who announces an address, have no node in their keys, for the key
+  // is what makes an address one node's: here a node is trusted to follow the records that it read.
+  // But one by one: no range.
   if (range_end.empty() &&
       (within("tombolo/v1/claims/", key, "") || within("tombolo/v1/claimants/", key, "") ||
-       within("tombolo/v1/poolblocks/", key, "")))
+       within("tombolo/v1/poolblocks/", key, "") || within("tombolo/v1/announcements/", key, "")))
     return true;
   return within("cilium/state/ip/v1/default/", key, range_end) ||
          within(fmt::format("tombolo/v1/leases/{}/", node.name), key, range_end) ||

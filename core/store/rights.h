@@ -3,7 +3,8 @@
 //
 //   own controller, own operators    everything; operators with OU=viewer in their subject read
 //   own node                         reads everything; writes its own node, address and lease
-//                                    records; single claims of shared pools, whoever they name
+//                                    records; single claims of shared pools and announcements of
+//                                    load balancer addresses, whoever they name
 //   controller of another cluster    reads what is published: heartbeat, cluster-config, synced
 //                                    marks, state, plan, fleet
 //   anybody else                     nothing

@@ -1,0 +1,69 @@
+// The packets with which a node says that an address is its own: ARP for IPv4 (RFC 826, RFC 5227)
+// and neighbour discovery for IPv6 (RFC 4861). Parsing trusts nothing: what is not exactly such a
+// packet is nothing. Pure; private to ipamd/announce.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/ip.h"
+
+namespace tombolo::announce {
+
+using Mac = std::array<std::uint8_t, 6>;
+using Bytes = std::span<const std::uint8_t>;
+
+inline constexpr Mac kBroadcast{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+std::string to_string(const Mac& mac);  // "02:00:00:00:00:01"
+
+struct Arp {
+  bool reply = false;  // else a request
+  Mac sender_mac{};
+  Ip sender_ip;
+  Mac target_mac{};
+  Ip target_ip;
+  bool operator==(const Arp&) const = default;
+};
+
+// Of Ethernet and IPv4; bytes behind the packet (padding) are ignored.
+std::optional<Arp> parse_arp(Bytes packet);
+std::array<std::uint8_t, 28> encode(const Arp& arp);
+
+// Who has `target`? `source` is :: when somebody wants to take it (RFC 4862 section 5.4).
+struct Solicitation {
+  Ip source;
+  Ip target;
+  std::optional<Mac> source_mac;
+  bool operator==(const Solicitation&) const = default;
+};
+
+struct Advertisement {
+  Ip source;
+  Ip destination;
+  Ip target;
+  bool solicited = false;
+  bool override_others = false;
+  std::optional<Mac> target_mac;
+  bool operator==(const Advertisement&) const = default;
+};
+
+using Ndp = std::variant<std::monostate, Solicitation, Advertisement>;
+
+// An IPv6 packet from its header on. Checked as RFC 4861 sections 7.1.1 and 7.1.2 ask: hop limit
+// 255, checksum, lengths.
+Ndp parse_ndp(Bytes packet);
+// The whole IPv6 packet.
+std::vector<std::uint8_t> encode(const Advertisement& advertisement);
+// For tests and fuzzers.
+std::vector<std::uint8_t> encode(const Solicitation& solicitation, const Ip& destination);
+
+Ip all_nodes();                           // ff02::1
+Ip solicited_node_group(const Ip& ip);    // ff02::1:ffXX:XXXX (RFC 4291 section 2.7.1)
+Mac multicast_mac(const Ip& ipv6_group);  // 33:33:… (RFC 2464 section 7)
+
+}  // namespace tombolo::announce
