@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-PARTS = ["ipam_allocator", "ipam_cni"]
+PARTS = ["ipam_allocator", "ipam_cni", "ipam_whereabouts"]
 
 
 def main():

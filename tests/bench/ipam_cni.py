@@ -31,18 +31,20 @@ class Caller:
 
     def __init__(self, subject, netns):
         self.subject, self.netns = subject, netns
+        self.more = {}  # variables of the environment
         self.input = tempfile.TemporaryFile()
         self.input.write(json.dumps(subject.config("1.0.0")).encode())
 
     def start(self, command, container):
         """(process id, the end that its output comes from)"""
         environment = {"CNI_COMMAND": command, "CNI_CONTAINERID": container, "CNI_IFNAME": "eth0", "CNI_PATH": "/usr/lib/cni",
-                       "CNI_NETNS": self.netns.path}
+                       "CNI_NETNS": self.netns.path, **self.more}
         source, sink = os.pipe()
         own = os.open(f"/proc/self/fd/{self.input.fileno()}", os.O_RDONLY)
         binary = self.subject.plugin.binary
         pid = os.posix_spawn(binary, [binary], environment,
-                             file_actions=[(os.POSIX_SPAWN_DUP2, own, 0), (os.POSIX_SPAWN_DUP2, sink, 1)])
+                             file_actions=[(os.POSIX_SPAWN_DUP2, own, 0), (os.POSIX_SPAWN_DUP2, sink, 1),
+                                           (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0)])
         os.close(own)
         os.close(sink)
         return pid, source

@@ -48,6 +48,15 @@ def helm():
     return os.path.join(FOLDER, "helm")
 
 
+WHEREABOUTS = "github.com/k8snetworkplumbingwg/whereabouts@v0.8.0"  # as in whereabouts/go.mod
+
+
+def whereabouts():
+    go("build", "-trimpath", "-ldflags", "-s -w", "-o", os.path.join(FOLDER, "whereabouts"),
+       "github.com/k8snetworkplumbingwg/whereabouts/cmd", folder="whereabouts")
+    return os.path.join(FOLDER, "whereabouts")
+
+
 def module_folder(module):
     """Where the files of "PATH@VERSION" are, fetched when they are not there; nothing of it is built."""
     return json.loads(go("mod", "download", "-json", module, folder="helm"))["Dir"]

@@ -1,10 +1,10 @@
-// The peer of the benchmark `ipam`: the allocator of host-local (containernetworking/plugins), as a
-// library in one process, so without the start of a process per address. It keeps one file per
-// address, under a lock, and does not sync them.
+// The peers of the benchmark `ipam`, as libraries in one process, so without the start of a process
+// per address: the allocator of host-local (containernetworking/plugins), which keeps one file per
+// address, under a lock, and does not sync them; and go-ipam (metal-stack), in memory.
 //
 //	peer FOLDER COUNT
 //
-// Prints "allocate N" and "release N", per second.
+// Prints "allocate N", "release N", "go-ipam-allocate N" and "go-ipam-release N", per second.
 package main
 
 import (
@@ -51,4 +51,5 @@ func main() {
 		must(pool.Release(fmt.Sprintf("%064x", i), "eth0"))
 	}
 	fmt.Printf("release %.0f\n", float64(count)/time.Since(began).Seconds())
+	goIpam(subnet.String(), count)
 }
