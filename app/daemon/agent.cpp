@@ -185,6 +185,8 @@ class RealAgent final : public Agent {
                                         policy_ ? *policy_ : hooks_, context_.tasks, context_.clock,
                                         context_.log);
     cni_->keep_adoptions_in(*adoption_store_);
+    address_prober_ = make_packet_prober(context_.tasks.executor());
+    cni_->probe_with(*address_prober_);
     return {};
   }
 
@@ -277,6 +279,7 @@ class RealAgent final : public Agent {
   std::unique_ptr<AgentPolicy> policy_;
   std::unique_ptr<LeaseStore> lease_store_;
   std::unique_ptr<LeaseStore> adoption_store_;
+  std::unique_ptr<AddressProber> address_prober_;
   std::unique_ptr<CniService> cni_;
   std::unique_ptr<LinkWatch> link_watch_;
   std::unique_ptr<BlockRouteOperations> route_operations_;

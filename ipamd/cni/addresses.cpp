@@ -119,7 +119,7 @@ asio::awaitable<Answer<json::object>> CniService::add_addresses(Call call) {
                             call.interface_name, call.container_id, there->network),
                 ""});
   Lease wanted = lease_of(call);
-  CO_TRY(reservation, co_await reserve_with_gateways(std::move(wanted)));
+  CO_TRY(reservation, co_await reserve_probed(call, std::move(wanted)));
   const Lease& lease = reservation.lease;
   if (auto durable = co_await book_.durable(reservation.ticket); !durable) {
     book_.abandon(key, lease.sequence);

@@ -102,8 +102,13 @@ struct Call {
   std::string pod_name;
   std::string pod_uid;
   std::optional<PreviousResult> previous;
-  json::value previous_result;                  // the whole of it; chained ADD only
-  std::vector<AddressRoute> routes;             // kAddresses only
+  json::value previous_result;       // the whole of it; chained ADD only
+  std::vector<AddressRoute> routes;  // kAddresses only
+  // kAddresses only: the device that the plugin which asks puts the interface on, "master" or
+  // "bridge" of its configuration, and what is asked for there before an address is answered.
+  std::string device;
+  bool conflict_probe = false;
+  bool gateway_probe = false;                   // of the gateways of `routes`
   std::vector<AttachmentId> valid_attachments;  // GC
 };
 

@@ -110,9 +110,18 @@ Answer<std::vector<AddressRoute>> decode_routes(const Cursor& list) {
 
 // As an IPAM plugin it is given the whole configuration of the plugin that asks: only "ipam" is
 // its own.
-Answer<void> decode_ipam(const Cursor& ipam, Call& call) {
-  static constexpr std::array<std::string_view, 3> kKnown{"type", "socket", "routes"};
+Answer<void> decode_ipam(const Cursor& config, Call& call) {
+  static constexpr std::array<std::string_view, 5> kKnown{"type", "socket", "routes",
+                                                          "conflictProbe", "gatewayProbe"};
+  Cursor ipam = config["ipam"];
   TRY_OK(refuse_unknown(ipam, kKnown));
+  TRY(conflicts, or_invalid(ipam["conflictProbe"].boolean_or(false)));
+  TRY(gateways, or_invalid(ipam["gatewayProbe"].boolean_or(false)));
+  call.conflict_probe = conflicts;
+  call.gateway_probe = gateways;
+  for (const char* key : {"master", "bridge"})
+    if (auto device = config[key].string_or(""); device && call.device.empty())
+      call.device = std::move(*device);
   TRY(routes, decode_routes(ipam["routes"]));
   call.routes = std::move(routes);
   return {};
@@ -267,7 +276,7 @@ Answer<void> decode_config(const Cursor& config, Call& call) {
   TRY(socket, decode_socket(addresses ? config["ipam"]["socket"] : config["socket"]));
   call.socket = std::move(socket);
   if (addresses) {
-    TRY_OK(decode_ipam(config["ipam"], call));
+    TRY_OK(decode_ipam(config, call));
   } else {
     TRY(mtu, decode_mtu(config["mtu"]));
     call.mtu = mtu;

@@ -79,7 +79,7 @@ std::vector<CniService::Held> CniService::everything_held() {
   auto add = [&](bool adopted, const Lease& lease) {
     std::string key = lease.key();
     // What is being attached or detached at this moment is not for us.
-    if (is_gateway(lease) || busy_.contains(key)) return;
+    if (is_gateway(lease) || is_conflict(lease) || busy_.contains(key)) return;
     auto id = std::pair(adopted, lease.sequence);
     if (auto at = known.find(id); at != known.end()) netns_numbers_.insert(*at);
     auto number = netns_numbers_.find(id);
@@ -143,6 +143,7 @@ asio::awaitable<void> CniService::look_regularly() {
   while (!tasks_.cancelled()) {
     if (auto slept = co_await clock_.sleep_for(kLookEvery); !slept) co_return;
     links_changed();
+    free_rested_conflicts();
   }
 }
 

@@ -86,6 +86,8 @@ asio::awaitable<Result<void>> CniService::start() {
   for (const auto& [key, lease] : book_.leases()) {
     if (is_gateway(lease))
       gateways_.insert(lease.attachment.ips.begin(), lease.attachment.ips.end());
+    else if (is_conflict(lease))
+      note_conflict(lease);
     else if (is_complete(lease))
       rows[key] = lease.attachment;
   }

@@ -28,6 +28,7 @@
 #include "ipamd/allocator/lease_book.h"
 #include "ipamd/cni/call.h"
 #include "ipamd/cni/listener.h"
+#include "ipamd/probe/probe.h"
 
 namespace tombolo {
 
@@ -76,6 +77,9 @@ class CniService {
   // Where chained mode keeps what it looks after; without it that mode is refused. Before start();
   // a file of its own, not that of the leases.
   void keep_adoptions_in(LeaseStore& store);
+  // Who asks the network before an address is answered, where a configuration wants that; without
+  // it nobody is asked. Before start().
+  void probe_with(AddressProber& prober);
 
   // Takes up the leases of an earlier life, compares them with the kernel (an ADD that a crash
   // interrupted is finished or undone, interfaces without a lease are removed), fills the
@@ -123,6 +127,12 @@ class CniService {
   asio::awaitable<cni::Answer<json::object>> check_addresses(cni::Call call);
   asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve_with_gateways(Lease lease);
   asio::awaitable<cni::Answer<void>> reserve_gateway(Family family);
+  asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve_probed(cni::Call call, Lease lease);
+  asio::awaitable<cni::Answer<std::map<Ip, std::string>>> ask_network(ProbeQuestion question);
+  void set_aside(const Lease& lease, const std::map<Ip, std::string>& conflicts);
+  void note_conflict(const Lease& lease);
+  void free_rested_conflicts();
+  static bool is_conflict(const Lease& lease);
   static bool is_gateway(const Lease& lease);
   std::optional<Family> family_without_gateway() const;
   std::optional<Prefix> block_of(const Ip& ip) const;
@@ -186,6 +196,12 @@ class CniService {
   std::unique_ptr<cni::Adoptions> adoptions_;
   // By whether it is adopted, and its sequence number.
   std::map<std::pair<bool, std::uint64_t>, std::uint64_t> netns_numbers_;
+  AddressProber* prober_ = nullptr;
+  struct Conflict {
+    std::uint64_t sequence = 0;
+    MonotonicTime until;
+  };
+  std::map<std::string, Conflict> conflicts_;  // addresses set aside, by the keys of their leases
   std::set<Ip> gateways_;  // of blocks, for pods whose interface another plugin makes
   Signal look_;
   bool look_wanted_ = false;
