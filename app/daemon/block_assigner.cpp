@@ -3,10 +3,26 @@
 
 #include <utility>
 
+#include "core/metrics.h"
 #include "core/records/records.h"
 #include "ipamd/allocator/node_blocks.h"
 
 namespace tombolo {
+namespace {
+
+void show_stranded(const std::vector<NodeBlock>& existing, const std::vector<std::string>& nodes) {
+  for (Family family : {Family::kV4, Family::kV6}) {
+    StrandedBlocks stranded = stranded_blocks(existing, nodes, family);
+    metrics::Labels labels{{"family", std::string(to_string(family))}};
+    metrics::gauge("tombolo_node_blocks_stranded", "Blocks of nodes that are gone", labels)
+        .set(static_cast<double>(stranded.blocks));
+    metrics::gauge("tombolo_node_addresses_stranded", "Addresses in blocks of nodes that are gone",
+                   labels)
+        .set(stranded.addresses);
+  }
+}
+
+}  // namespace
 
 BlockAssigner::BlockAssigner(std::string cluster, ControllerTables& tables,
                              Table<ReconcileStatus>::Writer status, RoleContext context)
@@ -81,6 +97,7 @@ asio::awaitable<Result<void>> BlockAssigner::assign() {
     existing.push_back(block);
   }
 
+  show_stranded(existing, nodes);
   NodeBlockAssignment assignment = assign_node_blocks(ranges, existing, std::move(nodes));
   for (const NodeBlock& block : assignment.added) {
     CO_TRY_OK(co_await create(block));

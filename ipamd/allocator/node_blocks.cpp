@@ -6,6 +6,8 @@
 #include <optional>
 #include <set>
 
+#include "ipamd/allocator/address_pool.h"
+
 namespace tombolo {
 namespace {
 
@@ -82,6 +84,19 @@ NodeBlockAssignment assign_node_blocks(const std::vector<PlanBlock>& pod_ranges,
     }
   }
   return result;
+}
+
+StrandedBlocks stranded_blocks(const std::vector<NodeBlock>& existing,
+                               const std::vector<std::string>& nodes, Family family) {
+  std::set<std::string_view> there(nodes.begin(), nodes.end());
+  StrandedBlocks stranded;
+  for (const NodeBlock& block : existing) {
+    if (block.prefix.family() != family || there.contains(block.node)) continue;
+    IpRange range = usable_range(block.prefix);
+    ++stranded.blocks;
+    stranded.addresses += static_cast<double>(range.last.value() - range.first.value()) + 1;
+  }
+  return stranded;
 }
 
 }  // namespace tombolo

@@ -24,4 +24,12 @@ NodeBlockAssignment assign_node_blocks(const std::vector<PlanBlock>& pod_ranges,
                                        const std::vector<NodeBlock>& existing,
                                        std::vector<std::string> nodes);
 
+// What nobody can use: blocks of nodes that are not among `nodes` (by now).
+struct StrandedBlocks {
+  std::uint64_t blocks = 0;
+  double addresses = 0;  // that could be given out; of IPv6 more than an integer holds
+};
+StrandedBlocks stranded_blocks(const std::vector<NodeBlock>& existing,
+                               const std::vector<std::string>& nodes, Family family);
+
 }  // namespace tombolo

@@ -105,6 +105,19 @@ TEST_CASE("node blocks are assigned") {
   REQUIRE(result.problems == test.problems);
 }
 
+TEST_CASE("blocks of nodes that are gone are stranded") {
+  std::vector<NodeBlock> existing{block("n1", "10.1.0.0/28"), block("n1", "fd00::/64"),
+                                  block("gone", "10.1.0.16/28"), block("gone", "10.1.0.32/27"),
+                                  block("gone", "fd00:0:0:1::/64")};
+  auto v4 = stranded_blocks(existing, {"n1", "n2"}, Family::kV4);
+  REQUIRE(v4.blocks == 2);
+  REQUIRE(v4.addresses == 14 + 30);
+  auto v6 = stranded_blocks(existing, {"n1", "n2"}, Family::kV6);
+  REQUIRE(v6.blocks == 1);
+  REQUIRE(v6.addresses > 1.8e19);
+  REQUIRE(stranded_blocks(existing, {"n1", "gone"}, Family::kV4).blocks == 0);
+}
+
 TEST_CASE("blocks never overlap, stay where they are, and fill the range") {
   REQUIRE(rc::check("node blocks", [] {
     std::vector<PlanBlock> ranges{pod_range("10.1.0.0/24", 28), pod_range("fd00::/60", 64)};
