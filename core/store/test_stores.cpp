@@ -213,13 +213,13 @@ std::unique_ptr<EtcdStore> EtcdStore::start(int members, const std::filesystem::
   for (int i = 0; i < members; ++i) {
     auto index = static_cast<std::size_t>(i);
     std::string client = fmt::format("http://127.0.0.1:{}", store->ports_[index]);
-    auto process = Process::start(
+    store->arguments_.push_back(
         {program, "--name", fmt::format("m{}", i), "--data-dir",
          (store->dir_.path() / fmt::format("m{}", i)).string(), "--listen-client-urls", client,
          "--advertise-client-urls", client, "--listen-peer-urls", peers[index],
          "--initial-advertise-peer-urls", peers[index], "--initial-cluster", cluster,
-         "--initial-cluster-token", store->dir_.path().string(), "--log-level", "error"},
-        store->dir_.path() / "log");
+         "--initial-cluster-token", store->dir_.path().string(), "--log-level", "error"});
+    auto process = Process::start(store->arguments_.back(), store->dir_.path() / "log");
     if (!process) throw std::runtime_error(process.error().text());
     store->processes_.push_back(std::move(*process));
   }
@@ -227,6 +227,14 @@ std::unique_ptr<EtcdStore> EtcdStore::start(int members, const std::filesystem::
     if (!wait_until_serving(endpoint))
       throw std::runtime_error("etcd does not serve: " + read_file(store->dir_.path() / "log"));
   return store;
+}
+
+void EtcdStore::restart_member(std::size_t index) {
+  auto process = Process::start(arguments_[index], dir_.path() / "log");
+  if (!process) throw std::runtime_error(process.error().text());
+  processes_[index] = std::move(*process);
+  if (!wait_until_serving(endpoints()[index]))
+    throw std::runtime_error("etcd does not serve: " + read_file(dir_.path() / "log"));
 }
 
 std::vector<std::string> EtcdStore::endpoints() const {

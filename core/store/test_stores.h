@@ -95,6 +95,8 @@ class EtcdStore final : public TestStore {
   static std::unique_ptr<EtcdStore> start_from(const std::filesystem::path& snapshot);
   std::vector<std::string> endpoints() const override;
   void kill_member(std::size_t index) { processes_[index].kill(); }
+  // With the data and the port that it had; returns when it serves again.
+  void restart_member(std::size_t index);
   pid_t pid(std::size_t index) const { return processes_[index].pid(); }
 
  private:
@@ -102,6 +104,7 @@ class EtcdStore final : public TestStore {
   static std::unique_ptr<EtcdStore> start(int members, const std::filesystem::path& snapshot);
   TempDir dir_;
   std::vector<int> ports_;
+  std::vector<std::vector<std::string>> arguments_;
   std::vector<Process> processes_;
 };
 

@@ -202,4 +202,48 @@ class OverlayBlocks {
   std::map<std::string, Pool, std::less<>> pools_;
 };
 
+struct JanitorOptions {
+  // An address is freed that had nobody to be kept for during so long, as seen by the sweeps.
+  Duration grace = std::chrono::seconds(60);
+  // The record of a free address goes after so long: it is then as good as never used.
+  Duration forget_free_after = std::chrono::hours(1);
+  Duration follow_retry_cap = std::chrono::seconds(10);
+};
+
+struct ClaimsSwept {
+  std::size_t freed = 0;
+  std::size_t forgotten = 0;
+};
+
+// The controller's part: kept addresses whose workload is gone. It never touches one that is held.
+class ClaimJanitor {
+ public:
+  ClaimJanitor(JanitorOptions options, Kv& kv, TaskGroup& tasks, Clock& clock, Rng& rng,
+               Logger log);
+  ~ClaimJanitor();
+
+  asio::awaitable<void> run();
+  bool synced() const;
+
+  // `room`: how many addresses of a family an identity may have; 0 when its workload is gone or was
+  // scaled below its ordinal. Call it every few seconds, and only while what it knows of workloads
+  // is complete. kUnavailable: the store is away.
+  asio::awaitable<Result<ClaimsSwept>> sweep(std::function<std::size_t(const std::string&)> room);
+
+  // Releases what these nodes hold, as their agents would: how many. Only for nodes that are known
+  // to be gone for ever with all their pods. kUnavailable, kAborted: later.
+  asio::awaitable<Result<std::size_t>> release_nodes(std::set<std::string> nodes);
+
+ private:
+  asio::awaitable<Result<std::size_t>> free_of(std::string identity,
+                                               std::vector<AddressClaim> claims);
+  asio::awaitable<Result<std::size_t>> forget();
+
+  JanitorOptions options_;
+  Clock& clock_;
+  std::unique_ptr<ClaimView> view_;
+  std::unique_ptr<SharedRecords> records_;
+  std::map<std::string, MonotonicTime> beyond_since_;
+};
+
 }  // namespace tombolo

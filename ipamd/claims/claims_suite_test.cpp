@@ -24,7 +24,9 @@ struct SharedStores {
 };
 std::unique_ptr<SharedStores> shared_stores;
 
-// Ends them before the process does: gRPC takes itself down on a thread of its own.
+// Ends them before the process does: gRPC takes itself down on a thread of its own. They are there
+// from the beginning, because gRPC 1.51 does not bear that the last channel or server of a process
+// goes away on one of its own threads, as the channel of a watch may.
 class EndOfRun final : public Catch::EventListenerBase {
  public:
   using EventListenerBase::EventListenerBase;
@@ -32,7 +34,10 @@ class EndOfRun final : public Catch::EventListenerBase {
     shared_stores.reset();
     grpc_shutdown_blocking();
   }
-  void testRunStarting(const Catch::TestRunInfo&) override { grpc_init(); }
+  void testRunStarting(const Catch::TestRunInfo&) override {
+    grpc_init();
+    shared_stores = std::make_unique<SharedStores>();
+  }
 };
 CATCH_REGISTER_LISTENER(EndOfRun)
 
@@ -53,7 +58,6 @@ struct World {
   }
   std::unique_ptr<Kv> connect() {
     if (engine == "memory") return std::make_unique<MemoryKv>(memory);
-    if (shared_stores == nullptr) shared_stores = std::make_unique<SharedStores>();
     TestStore* store = engine == "etcd" ? shared_stores->etcd.get() : shared_stores->embedded.get();
     if (store == nullptr) SKIP("etcd is not installed (Debian package etcd-server)");
     EtcdClientOptions options;

@@ -108,10 +108,11 @@ class ClaimView final : public RecordView {
   const std::map<std::string, SeenClaimant>& claimants() const { return claimants_; }
   std::vector<AddressClaim> claims_of(const std::string& holder) const;  // on this node
   std::vector<AddressClaim> claims_of_node() const;
-  std::vector<AddressClaim> claims_of_other_nodes(const std::set<std::string>& nodes) const;
+  std::vector<AddressClaim> claims_of_nodes(const std::set<std::string>& nodes) const;
+  std::vector<AddressClaim> fixed() const;  // that have an identity
   // Free records with their revisions, released before that time; at most `limit`.
-  std::vector<std::pair<std::string, std::int64_t>> free_since(std::int64_t before_unix_ms,
-                                                               std::size_t limit) const;
+  std::vector<std::pair<std::string, std::int64_t>> free_before(std::int64_t unix_ms,
+                                                                std::size_t limit) const;
   const std::string& node() const { return node_; }
 
   // A pool of ours; nullptr when there is none of that name.
@@ -245,6 +246,10 @@ std::string holder_text(const AddressClaim& claim);
 std::vector<AddressClaim> without_lease(const ClaimView& view,
                                         const std::vector<ClaimedLease>& leases,
                                         const std::multiset<std::string, std::less<>>& under_way);
+
+// Claims that are kept for an identity that may have fewer, or that does not know of them.
+std::vector<AddressClaim> beyond_room(const ClaimView& view,
+                                      const std::function<std::size_t(const std::string&)>& room);
 
 // The blocks that a pool's ranges are cut into, ascending; one that has an address of a range is
 // one of them.

@@ -112,9 +112,10 @@ asio::awaitable<Result<bool>> SharedRecords::write(TxnRequest request) {
   std::uint64_t store = cluster_id_;
   Result<TxnResult> done = co_await kv_.txn(std::move(request));
   if (!done) {
-    // The store may have done it: the view hears of it, and reconciling heals what it means.
+    // The store may have done it: the view hears of it, and reconciling heals what it means. A
+    // server that stops cancels what it has not answered.
     Code code = done.error().code;
-    if (code == Code::kAborted || code == Code::kDeadlineExceeded)
+    if (code == Code::kAborted || code == Code::kDeadlineExceeded || code == Code::kCancelled)
       done.error().code = Code::kUnavailable;
     co_return std::unexpected(std::move(done).error().with_context(name_));
   }

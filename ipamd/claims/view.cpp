@@ -186,6 +186,36 @@ std::vector<AddressClaim> ClaimView::claims_of_node() const {
   return claims;
 }
 
+std::vector<AddressClaim> ClaimView::claims_of_nodes(const std::set<std::string>& nodes) const {
+  std::vector<AddressClaim> claims;
+  for (const auto& [name, pool] : pools_)
+    for (const auto& [ip, record] : pool.records)
+      if (record.occupied && record.occupied->held() && nodes.contains(record.occupied->node))
+        claims.push_back(*record.occupied);
+  return claims;
+}
+
+std::vector<AddressClaim> ClaimView::fixed() const {
+  std::vector<AddressClaim> claims;
+  for (const auto& [name, pool] : pools_)
+    for (const auto& [ip, record] : pool.records)
+      if (record.occupied && !record.occupied->identity.empty()) claims.push_back(*record.occupied);
+  return claims;
+}
+
+std::vector<std::pair<std::string, std::int64_t>> ClaimView::free_before(std::int64_t unix_ms,
+                                                                         std::size_t limit) const {
+  std::vector<std::pair<std::string, std::int64_t>> keys;
+  for (const auto& [name, pool] : pools_)
+    for (const auto& [ip, record] : pool.records) {
+      if (record.occupied || record.released_unix_ms >= unix_ms) continue;
+      if (keys.size() == limit) return keys;
+      keys.emplace_back(fmt::format("{}{}/{}", records::kClaimsPrefix, name, ip.str()),
+                        record.revision);
+    }
+  return keys;
+}
+
 PoolOrder* ClaimView::pool(std::string_view name) {
   auto at = pools_.find(name);
   return at == pools_.end() || !at->second.order ? nullptr : &*at->second.order;

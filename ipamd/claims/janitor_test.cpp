@@ -1,0 +1,135 @@
+// Addresses that are kept for nobody: freed by the controller's janitor, after a while.
+#include "core/store/memory_kv.h"
+#include "ipamd/claims/test_nodes.h"
+
+namespace tombolo {
+namespace {
+
+using namespace claims_test;
+
+const std::string kDb0 = "StatefulSet/shop/db/0/eth0";
+const std::string kDb1 = "StatefulSet/shop/db/1/eth0";
+const std::string kWeb = "Deployment/shop/web/eth0";
+
+struct World {
+  Drive drive;
+  MemoryStore store{drive.executor()};
+  TestNode node{"n1", drive, std::make_unique<MemoryKv>(store)};
+  MemoryKv kv{store};
+  TaskGroup tasks{drive.executor()};
+  std::unique_ptr<ClaimJanitor> janitor;
+
+  explicit World(JanitorOptions options = {.grace = 0s}) {
+    node.wait_synced();
+    node.set_pools({{"campus", {range("10.9.0.1", "10.9.0.40")}, 0, {0, 0}}});
+    janitor = std::make_unique<ClaimJanitor>(options, kv, tasks, *node.clock, *node.rng, Logger());
+    tasks.spawn("janitor", janitor->run());
+    REQUIRE(drive.until([&] { return janitor->synced(); }));
+  }
+  ~World() {
+    tasks.cancel();
+    drive.until([&] { return tasks.size() == 0; });
+  }
+  void keep(const std::string& pod, const std::string& identity, std::size_t room = 1) {
+    REQUIRE(node.take(fixed(pod, identity, room)));
+    REQUIRE(node.release(pod));
+  }
+  ClaimsSwept sweep(std::map<std::string, std::size_t> rooms) {
+    // What was written before has been heard.
+    auto listed = drive.run(kv.get("x"));
+    REQUIRE(listed);
+    drive.settle();
+    auto swept = drive.run(janitor->sweep([rooms](const std::string& identity) {
+      auto at = rooms.find(identity);
+      return at == rooms.end() ? 0 : at->second;
+    }));
+    REQUIRE(swept);
+    return *swept;
+  }
+  std::vector<std::string> keys(std::string_view prefix) {
+    RangeRequest request{.key = std::string(prefix), .range_end = prefix_end(prefix)};
+    auto all = drive.run(kv.range(request));
+    std::vector<std::string> found;
+    for (const KeyValue& pair : all->kvs) found.push_back(pair.key.substr(prefix.size()));
+    return found;
+  }
+};
+
+TEST_CASE("janitor: what is kept for a workload that is gone or scaled down is freed") {
+  World world;
+  world.keep("a", kDb0);
+  world.keep("b", kDb1);
+  REQUIRE(world.sweep({{kDb0, 1}, {kDb1, 1}}).freed == 0);
+  REQUIRE(world.sweep({{kDb0, 1}}).freed == 1);
+  REQUIRE(world.keys(records::kClaimantsPrefix) == std::vector<std::string>{kDb0});
+  REQUIRE(world.sweep({}).freed == 1);
+  REQUIRE(world.keys(records::kClaimantsPrefix).empty());
+  REQUIRE(world.sweep({}).freed == 0);
+  // A workload of that name that comes again gets an address as any other.
+  REQUIRE(world.drive.until([&] { return world.node.take(fixed("c", kDb0)).has_value(); }));
+}
+
+TEST_CASE("janitor: never an address that is held") {
+  World world;
+  REQUIRE(world.node.take(fixed("a", kDb0)));
+  REQUIRE(world.sweep({}).freed == 0);
+  REQUIRE(world.node.claims->claims_of_node().size() == 1);
+  REQUIRE(world.node.release("a"));
+  REQUIRE(world.sweep({}).freed == 1);
+}
+
+TEST_CASE("janitor: a smaller Deployment keeps what was released last") {
+  World world;
+  for (const char* pod : {"a", "b", "c"}) REQUIRE(world.node.take(fixed(pod, kWeb, 3)));
+  for (const char* pod : {"a", "b"}) REQUIRE(world.node.release(pod));
+  REQUIRE(world.sweep({{kWeb, 2}}).freed == 1);
+  REQUIRE(world.sweep({{kWeb, 2}}).freed == 0);
+  REQUIRE(world.sweep({{kWeb, 0}}).freed == 1);
+  REQUIRE(world.node.claims->claims_of_node().at(0).holder == "c/eth0");
+}
+
+TEST_CASE("janitor: nothing is freed on one word") {
+  World world({.grace = 1h});
+  world.keep("a", kDb0);
+  REQUIRE(world.sweep({}).freed == 0);
+  REQUIRE(world.sweep({}).freed == 0);
+  REQUIRE(world.keys(records::kClaimantsPrefix).size() == 1);
+}
+
+TEST_CASE("janitor: records of addresses that were free for long go") {
+  World world({.grace = 0s, .forget_free_after = 0s});
+  REQUIRE(world.node.take(wanted("a")));
+  REQUIRE(world.node.take(wanted("b")));
+  REQUIRE(world.node.release("a"));
+  auto forgotten = [&] { return world.sweep({}).forgotten == 1; };
+  REQUIRE(world.drive.until(forgotten));
+  REQUIRE(world.keys(records::kClaimsPrefix).size() == 1);
+  world.keep("c", kDb0);
+  REQUIRE(world.sweep({{kDb0, 1}}).forgotten == 0);
+}
+
+TEST_CASE("janitor: what a node held that is gone for ever") {
+  World world;
+  REQUIRE(world.node.take(wanted("a")));
+  REQUIRE(world.node.take(fixed("b", kDb0)));
+  TestNode other("n2", world.drive, std::make_unique<MemoryKv>(world.store));
+  other.wait_synced();
+  other.set_pools({{"campus", {range("10.9.0.1", "10.9.0.40")}, 0, {0, 0}}});
+  REQUIRE(other.take(wanted("c")));
+  world.drive.settle();
+  REQUIRE(world.drive.run(world.janitor->release_nodes({"n1"})) == 2);
+  REQUIRE(world.drive.until([&] { return world.node.claims->claims_of_node().empty(); }));
+  REQUIRE(other.claims->claims_of_node().size() == 1);
+  // The fixed address is kept for its identity.
+  REQUIRE(world.keys(records::kClaimantsPrefix).size() == 1);
+}
+
+TEST_CASE("janitor: a kept address that its identity does not know of is freed") {
+  World world;
+  world.keep("a", kDb0);
+  REQUIRE(world.drive.run(world.kv.erase({records::claimant_key({kDb0, {}}), ""})));
+  REQUIRE(world.sweep({{kDb0, 1}}).freed == 1);
+}
+
+}  // namespace
+}  // namespace tombolo
