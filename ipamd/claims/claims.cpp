@@ -140,7 +140,7 @@ asio::awaitable<Result<ClaimsTaken>> Claims::take(std::vector<ClaimWanted> wante
   for (const ClaimWanted& one : wanted) holders.push_back(one.holder);
   ClaimsTaken taken{{}, ClaimsUnderWay(*this, std::move(holders))};
   for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
-    CO_TRY_OK(records_->ready());
+    CO_TRY_OK(records_->settled(options_.settle));
     CO_TRY(plan, plan_take(*view_, wanted, unix_ms(clock_), attempt));
     Pending pending(*view_, std::move(plan.chosen));
     CO_TRY(done, co_await records_->write(std::move(plan.request)));

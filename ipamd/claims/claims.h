@@ -96,6 +96,9 @@ struct ClaimsOptions {
   Duration retry_base = std::chrono::milliseconds(2);
   Duration retry_cap = std::chrono::milliseconds(250);
   Duration follow_retry_cap = std::chrono::seconds(10);
+  // After another store answered, as one that was restored from a backup, nothing new is claimed
+  // for so long: what the nodes hold and the backup does not know is claimed again first.
+  Duration settle = std::chrono::seconds(30);
 };
 
 class ClaimView;
@@ -123,7 +126,8 @@ class Claims {
   //   kResourceExhausted   no address is free, or none has rested enough (with the time)
   //   kAlreadyExists, kOutOfRange   of an exact address
   //   kFailedPrecondition  none of a wish's pools is known or has the family
-  //   kUnavailable         the store is away or has not been read; it may have been written
+  //   kUnavailable         the store is away, has not been read or was just restored; the claim may
+  //                        have been written
   //   kAborted             try again later: another pod of the identity still holds its address, or
   //                        others were faster every time
   //   kInvalidArgument     no wish, one holder or identity twice, more than kMaxAddresses

@@ -173,6 +173,8 @@ class SharedRecords final : private FollowHandler {
   asio::awaitable<void> run() { return follower_.run(); }
   bool synced() const { return synced_; }
   Result<void> ready() const;  // kUnavailable while not synced
+  // kUnavailable also for so long after another store answered.
+  Result<void> settled(Duration settle) const;
   // True: it is written. False: a comparison failed. Either way the view knows the records
   // afterwards. The request is one of ComparedWrites. kUnavailable: it may be written.
   asio::awaitable<Result<bool>> write(TxnRequest request);
@@ -195,6 +197,7 @@ class SharedRecords final : private FollowHandler {
   bool synced_ = false;
   std::int64_t listing_ = 0;
   std::uint64_t cluster_id_ = 0;
+  std::optional<MonotonicTime> restored_;  // another store answered
   PrefixFollower follower_;
 };
 

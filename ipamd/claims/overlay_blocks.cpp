@@ -62,7 +62,7 @@ std::vector<PoolBlock> OverlayBlocks::blocks_of_node(std::string_view pool) cons
 asio::awaitable<Result<PoolBlock>> OverlayBlocks::claim(std::string pool) {
   std::optional<PoolBlock> claimed;
   for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
-    CO_TRY_OK(records_->ready());
+    CO_TRY_OK(records_->settled(options_.settle));
     CO_TRY(block, choose(pool, attempt));
     std::set<Prefix>* pending = pending_of(pool);
     if (pending != nullptr) pending->insert(block.prefix);

@@ -144,6 +144,10 @@ TEST_CASE("reconcile: what a restored store has lost is claimed again before oth
   REQUIRE(healed);
   REQUIRE(healed->taken_back == 1);
   REQUIRE(healed->conflicts.empty());
+  // A node that was there takes nothing for a while.
+  auto early = world.node->take(wanted("early"));
+  REQUIRE(early.error().code == Code::kUnavailable);
+  REQUIRE(early.error().what.starts_with("claims: the store was restored"));
   auto other = world.start("n2");
   REQUIRE(other->take(wanted("b"))->at(0).ip != a->at(0).ip);
   REQUIRE(other->take(wanted("c")).error().code == Code::kResourceExhausted);

@@ -79,9 +79,20 @@ Result<void> SharedRecords::ready() const {
   return fail(Code::kUnavailable, "{}: the store has not been read yet", name_);
 }
 
+Result<void> SharedRecords::settled(Duration settle) const {
+  TRY_OK(ready());
+  if (!restored_ || clock_.now() - *restored_ >= settle) return {};
+  return fail(Code::kUnavailable,
+              "{}: the store was restored, and nodes say what they hold: try again in {} s", name_,
+              std::chrono::ceil<std::chrono::seconds>(*restored_ + settle - clock_.now()).count());
+}
+
 void SharedRecords::on_listing(std::int64_t revision, std::uint64_t cluster_id) {
   // Revisions of another store mean nothing beside those of this one.
-  if (cluster_id_ != cluster_id && cluster_id_ != 0) view_.clear();
+  if (cluster_id_ != cluster_id && cluster_id_ != 0) {
+    view_.clear();
+    restored_ = clock_.now();
+  }
   synced_ = false;
   cluster_id_ = cluster_id;
   listing_ = revision;
