@@ -226,6 +226,24 @@ TEST_CASE("commands and what they print") {
   REQUIRE(outcome.code == 0);
 }
 
+TEST_CASE("service export: host routes, and for others than load balancers none") {
+  Fixture f;
+  Outcome exported = f.program.run({"service", "export", "--format", "bird"});
+  REQUIRE(exported.code == 0);
+  REQUIRE(exported.out ==
+          "# Load balancer addresses of cluster east, written by\n"
+          "# tombolo service export --format bird.\n"
+          "protocol static load_balancers_ipv4 {\n"
+          "  ipv4;\n"
+          "}\n"
+          "function is_load_balancer_ipv4() { return false; }\n"
+          "protocol static load_balancers_ipv6 {\n"
+          "  ipv6;\n"
+          "}\n"
+          "function is_load_balancer_ipv6() { return false; }\n");
+  REQUIRE(f.program.run({"service", "export", "--format", "cisco"}).code == 2);
+}
+
 TEST_CASE("service explain and import") {
   Fixture f;
   Outcome explained = f.program.run({"service", "explain", "default/rebel-base"});
@@ -328,6 +346,7 @@ TEST_CASE("every command has help with an example") {
                                   {"service list"},
                                   {"service explain"},
                                   {"service import"},
+                                  {"service export"},
                                   {"endpoint list"},
                                   {"policy list"},
                                   {"policy explain"},
@@ -422,7 +441,7 @@ TEST_CASE("completion for bash") {
       {"a command", "tombolo cl", "cluster\n"},
       {"a command of a group", "tombolo cluster g", "grant\n"},
       {"an option", "tombolo wait --re", "--revision --reconciler\n"},
-      {"behind a global option", "tombolo -o json service e", "explain\n"},
+      {"behind a global option", "tombolo -o json service e", "explain export\n"},
       {"a format", "tombolo status -o y", "yaml\n"},
   }));
   INFO(c.name);

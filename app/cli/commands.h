@@ -36,6 +36,7 @@ void add_policy_questions(CLI::App* policy, Session& session);
 // In the group "plan": import; export; diff, history and rollback.
 void add_plan_import(CLI::App* plan, Session& session);
 void add_plan_export(CLI::App* plan, Session& session);
+void add_service_export(CLI::App* service, Session& session);
 void add_plan_history(CLI::App* plan, Session& session);
 // In the group "cluster": facts, check-join.
 void add_join_checks(CLI::App* cluster, Session& session);

@@ -82,6 +82,7 @@ std::vector<Column> service_columns(std::string_view prefix) {
             {"Cluster addresses", "service.cluster_ips"},
             {"Clusterset addresses", "service.clusterset_ips"},
             {"External addresses", "service.external_ips"},
+            {"Announced", "service.announced_by"},
             {"Ports", "service.ports"},
             {"Local", "service.local"},
             {"Global", "service.global"},
@@ -140,6 +141,8 @@ void add_service(CLI::App& app, Session& session) {
   named(explain, explained);
   answers_with<api::ServiceApi>(explain, session, explained, &api::ServiceApi::Stub::Explain,
                                 explain_service_view());
+
+  add_service_export(service, session);
 
   auto imported = std::make_shared<api::ImportServiceRequest>();
   CLI::App* import = add_command(service, "import",

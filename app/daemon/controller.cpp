@@ -6,6 +6,7 @@
 #include "core/store/etcd_client.h"
 #include "core/store/mirror.h"
 #include "core/worker.h"
+#include "ipamd/announce/announce.h"
 #include "policy/languages/languages.h"
 #include "servicesync/cilium/cilium.h"
 #include "servicesync/controller/controller_sync.h"
@@ -53,6 +54,11 @@ class RealController final : public Controller {
         reach_mirror_(mirror_of("node reach", std::string(records::kReachPrefix)), context.kv,
                       tables_.node_reach.take_writer("store"), records::decode_reach, context.tasks,
                       context.clock, context.rng, context.log),
+        announcements_("announcements", tables_.revisions),
+        announcement_mirror_(
+            mirror_of("announcements", std::string(announce::kAnnouncementsPrefix)), context.kv,
+            announcements_.take_writer("store"), announce::decode_announcement, context.tasks,
+            context.clock, context.rng, context.log),
         assigner_(config.cluster().name(), tables_, status_, context),
         members_(
             fleet_settings(), context, [this](const FleetMember& member) { add_remote(member); },
@@ -72,10 +78,11 @@ class RealController final : public Controller {
     context_.tasks.spawn("mirror nodes", node_mirror_.run());
     context_.tasks.spawn("mirror leases", lease_mirror_.run());
     context_.tasks.spawn("mirror node reach", reach_mirror_.run());
+    context_.tasks.spawn("mirror announcements", announcement_mirror_.run());
     context_.tasks.spawn("node blocks", assigner_.run());
     for (const PrefixFollower* follower :
          {&plan_.follower(), &block_mirror_.follower(), &node_mirror_.follower(),
-          &lease_mirror_.follower(), &reach_mirror_.follower()})
+          &lease_mirror_.follower(), &reach_mirror_.follower(), &announcement_mirror_.follower()})
       settling_.add(*follower);
     settling_.add_derivation("node blocks", [this] { return assigner_.idle(); });
     if (!sync_) return;
@@ -88,6 +95,7 @@ class RealController final : public Controller {
 
   ControllerTables& tables() override { return tables_; }
   Settling& settling() override { return settling_; }
+  const Table<announce::Announcement>& announcements() override { return announcements_; }
   PlanKeeper& plan() override { return plan_; }
   FleetMembers& members() override { return members_; }
   ControllerSync* sync() override { return sync_.get(); }
@@ -201,6 +209,8 @@ class RealController final : public Controller {
   KvMirror<Node> node_mirror_;
   KvMirror<Attachment> lease_mirror_;
   KvMirror<NodeReach> reach_mirror_;
+  Table<announce::Announcement> announcements_;
+  KvMirror<announce::Announcement> announcement_mirror_;
   BlockAssigner assigner_;
   FleetMembers members_;
   std::unique_ptr<ControllerSync> sync_;

@@ -22,6 +22,9 @@ namespace tombolo {
 namespace controller {
 class ControllerSync;
 }
+namespace announce {
+struct Announcement;
+}
 
 class Controller {
  public:
@@ -35,6 +38,8 @@ class Controller {
 
   virtual ControllerTables& tables() = 0;
   virtual Settling& settling() = 0;
+  // Which node announces which load balancer address.
+  virtual const Table<announce::Announcement>& announcements() = 0;
   virtual PlanKeeper& plan() = 0;
   virtual FleetMembers& members() = 0;
   // Null when the mesh subsystem is off.

@@ -169,6 +169,7 @@ class Daemon {
     if (controller_) {
       view.controller = &controller_->tables();
       view.controller_settling = &controller_->settling();
+      view.announcements = &controller_->announcements();
       plan_handlers_ = make_plan_handlers(controller_->plan());
       if (controller_->sync() != nullptr)
         service_handlers_ = make_service_handlers(view, *controller_->sync());

@@ -1,44 +1,12 @@
 // Several nodes over one store: each address has one holder, who is replaced when its lease ends.
 #include <algorithm>
-#include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
-#include "core/store/drive.h"
 #include "core/store/memory_kv.h"
-#include "core/store/mirror.h"
-#include "ipamd/announce/announce.h"
+#include "ipamd/announce/test_nodes.h"
 
 namespace tombolo::announce {
 namespace {
-
-using namespace std::chrono_literals;
-
-class FakeLink final : public Link {
- public:
-  explicit FakeLink(Clock& clock) : clock_(clock) {}
-  void answer_for(std::map<Ip, bool> addresses, MonotonicTime until) override {
-    addresses_ = std::move(addresses);
-    until_ = until;
-  }
-  void on_other(std::function<void(const Ip&, const std::string&)> heard) override {
-    heard_ = std::move(heard);
-  }
-  asio::awaitable<void> run() override { co_return; }
-
-  bool answers(const Ip& ip) const { return addresses_.contains(ip) && clock_.now() < until_; }
-  bool sure(const Ip& ip) const {
-    auto at = addresses_.find(ip);
-    return at != addresses_.end() && at->second;
-  }
-  void hear(const Ip& ip) { heard_(ip, "02:00:00:00:00:99"); }
-  MonotonicTime until() const { return until_; }
-
- private:
-  Clock& clock_;
-  std::map<Ip, bool> addresses_;
-  MonotonicTime until_{};
-  std::function<void(const Ip&, const std::string&)> heard_;
-};
 
 struct World {
   Drive drive;
@@ -48,105 +16,16 @@ struct World {
   MemoryKv kv{store};
 };
 
-// One life of a node's agent, as far as this part is concerned.
-class Life {
- public:
-  Life(World& world, const std::string& name, bool stop_without_store)
-      : world_(world),
-        kv_(world.store),
-        tasks_(world.drive.executor()),
-        frontends_(table_frontends_.take_writer("test")),
-        nodes_(table_nodes_.take_writer("test")),
-        status_(table_status_.take_writer("test")),
-        mirror_(options(), kv_, table_records_.take_writer("store"), decode_announcement, tasks_,
-                *world.clock, *world.rng, Logger()),
-        link(*world.clock),
-        announcer_(settings(name, stop_without_store), table_frontends_, table_nodes_,
-                   table_records_, link, table_answered_.take_writer("test"), status_, kv_, tasks_,
-                   *world.clock, *world.rng, Logger()) {}
-  ~Life() {
-    tasks_.cancel();
-    world_.drive.until([&] { return tasks_.size() == 0; });
-  }
-
-  void start() {
-    frontends_.mark_synced();
-    nodes_.mark_synced();
-    tasks_.spawn("mirror", mirror_.run());
-    announcer_.start();
-  }
-  void set(Frontend frontend) { frontends_.upsert(std::move(frontend)); }
-  void erase(const std::string& key) { frontends_.erase(key); }
-  void set(Node node) { nodes_.upsert(std::move(node)); }
-  void connect(bool connected) { kv_.set_connected(connected); }
-  const Table<Answered>& answered() const { return table_answered_; }
-  std::string status(const std::string& key) const {
-    const ReconcileStatus* line = table_status_.find(key);
-    return line == nullptr ? "" : line->error;
-  }
-
- private:
-  static MirrorOptions options() {
-    MirrorOptions options;
-    options.follow.name = "announcements";
-    options.follow.prefix = kAnnouncementsPrefix;
-    options.follow.retry_base = 1ms;
-    options.follow.retry_cap = 4ms;
-    options.follow.progress_interval = 20ms;
-    return options;
-  }
-  static Settings settings(const std::string& name, bool stop_without_store) {
-    Settings settings;
-    settings.cluster = "east";
-    settings.node = name;
-    settings.lease_ttl = 1s;
-    settings.tick = 5ms;
-    settings.head_start = 20ms;
-    settings.dispute = 50ms;
-    settings.stop_without_store = stop_without_store;
-    return settings;
-  }
-
-  World& world_;
-  MemoryKv kv_;
-  TaskGroup tasks_;
-  RevisionCounter revisions_;
-  Table<Frontend> table_frontends_{"frontends", revisions_};
-  Table<Node> table_nodes_{"nodes", revisions_};
-  Table<Announcement> table_records_{"announcements", revisions_};
-  Table<ReconcileStatus> table_status_{"status", revisions_};
-  Table<Answered> table_answered_{"answered", revisions_};
-  Table<Frontend>::Writer frontends_;
-  Table<Node>::Writer nodes_;
-  Table<ReconcileStatus>::Writer status_;
-  KvMirror<Announcement> mirror_;
-
- public:
-  FakeLink link;
-
- private:
-  Announcer announcer_;
-};
-
-Node node(const std::string& name) {
-  Node row;
-  row.cluster = "east";
-  row.name = name;
-  return row;
-}
-
-Frontend web(const std::vector<std::string>& ips, const std::vector<std::string>& backends = {}) {
-  Frontend row;
-  row.name_space = "shop";
-  row.name = "web";
-  for (const std::string& ip : ips) row.load_balancer_ips.push_back(*Ip::parse(ip));
-  for (const std::string& name : backends) {
-    Backend backend;
-    backend.cluster = "east";
-    backend.node = name;
-    row.backends.push_back(backend);
-  }
-  return row;
+Settings quick(const std::string& name, bool stop_without_store) {
+  Settings settings;
+  settings.cluster = "east";
+  settings.node = name;
+  settings.lease_ttl = 1s;
+  settings.tick = 5ms;
+  settings.head_start = 20ms;
+  settings.dispute = 50ms;
+  settings.stop_without_store = stop_without_store;
+  return settings;
 }
 
 struct Cluster {
@@ -156,10 +35,14 @@ struct Cluster {
   ~Cluster() { lives.clear(); }
   World world;
   std::map<std::string, std::unique_ptr<Life>> lives;
+  std::map<std::string, MemoryKv*> wires;
 
   Life& begin(const std::string& name, bool stop_without_store = false) {
     lives.erase(name);
-    lives[name] = std::make_unique<Life>(world, name, stop_without_store);
+    auto kv = std::make_unique<MemoryKv>(world.store);
+    wires[name] = kv.get();
+    lives[name] = std::make_unique<Life>(world.drive, *world.clock, *world.rng, std::move(kv),
+                                         quick(name, stop_without_store));
     for (const char* other : {"n1", "n2", "n3"}) lives[name]->set(node(other));
     return *lives[name];
   }
@@ -283,14 +166,14 @@ TEST_CASE("without the store the holder answers on until it hears who took over"
   REQUIRE(cluster.held(ip));
   Life& old = *cluster.lives[cluster.holder(ip)];
   // The store is away for everybody: nothing changes, though nothing is announced anew.
-  for (auto& [name, life] : cluster.lives) life->connect(false);
+  for (auto& [name, wire] : cluster.wires) wire->set_connected(false);
   REQUIRE(cluster.world.drive.until([&] { return !old.link.sure(address); }));
   REQUIRE(old.link.answers(address));
-  for (auto& [name, life] : cluster.lives) life->connect(true);
+  for (auto& [name, wire] : cluster.wires) wire->set_connected(true);
   REQUIRE(cluster.world.drive.until([&] { return old.link.sure(address); }));
   // Away for this node alone: another takes over and is heard.
   std::string first = cluster.holder(ip);
-  old.connect(false);
+  cluster.wires[cluster.holder(ip)]->set_connected(false);
   REQUIRE(cluster.world.drive.until([&] { return !old.link.sure(address); }));
   REQUIRE(cluster.world.store.lease_revoke(cluster.record(ip)->lease));
   REQUIRE(cluster.world.drive.until([&] { return cluster.holder(ip) == "several"; }));
@@ -300,7 +183,7 @@ TEST_CASE("without the store the holder answers on until it hears who took over"
   std::string second = cluster.holder(ip);
   REQUIRE(second != first);
   // Back with the store, it knows and stays silent.
-  old.connect(true);
+  cluster.wires[first]->set_connected(true);
   int turns = 0;
   REQUIRE(cluster.world.drive.until([&] { return ++turns > 200; }));
   REQUIRE(cluster.holder(ip) == second);
@@ -316,7 +199,7 @@ TEST_CASE("stop_without_store: silent before the lease can end") {
   Life& old = *cluster.lives[cluster.holder(ip)];
   std::int64_t lease = cluster.record(ip)->lease;
   MonotonicTime cut = cluster.world.clock->now();
-  old.connect(false);
+  cluster.wires[cluster.holder(ip)]->set_connected(false);
   // Never promised for longer than a time to live after the last word of the store.
   REQUIRE(old.link.until() <= cut + 1s);
   REQUIRE(cluster.world.drive.until([&] { return !old.link.answers(address); }));

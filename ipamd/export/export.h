@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ipamd/plan/plan.h"
 
@@ -41,6 +42,16 @@ std::span<const ExportFormat> export_formats();
 // could be taken for something else in a configuration file, kFailedPrecondition when the tool
 // cannot express the plan (the message says what).
 Result<std::string> export_plan(const Plan& plan, const ExportRequest& request);
+
+// Load balancer addresses of services, as routes of single addresses.
+struct HostRoutes {
+  std::string cluster;
+  std::string node;     // empty: whatever node they are for
+  std::vector<Ip> ips;  // any order, repetitions are dropped
+};
+// A fragment to include: "bird", static routes and functions to export by; "frr", static routes and
+// prefix lists. kNotFound for other formats.
+Result<std::string> export_host_routes(std::string_view format, const HostRoutes& routes);
 
 // What tells clusters apart in BGP: 4200000000 plus the cluster's id, of RFC 6996's private 32-bit
 // numbers; the routers between the clusters are 4200000000 itself.

@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "ipamd/announce/announce.h"
 #include "servicesync/controller/controller_sync.h"
 
 namespace tombolo {
@@ -46,6 +47,26 @@ void add_external(api::Service& message, const Frontend& frontend, const Service
     message.add_external_ips("<pending>");
 }
 
+// Where traffic from outside may enter, and by whom the addresses are announced.
+void add_entries(api::Service& message, const DaemonView& view, const Frontend& frontend) {
+  if (frontend.load_balancer_ips.empty()) return;
+  message.set_external_local(frontend.external_traffic_local);
+  std::set<std::string> nodes;
+  for (const Backend& backend : frontend.backends)
+    if (frontend.external_traffic_local && backend.state == BackendState::kActive &&
+        backend.weight > 0 && backend.cluster == view.config->cluster().name())
+      nodes.insert(backend.node);
+  for (const std::string& node : nodes) message.add_external_nodes(node);
+  for (const Ip& ip : frontend.load_balancer_ips) {
+    const announce::Announcement* record =
+        view.announcements == nullptr ? nullptr : view.announcements->find(ip.str());
+    if (record != nullptr)
+      message.add_announced_by(
+          fmt::format("{} by {} since {}", ip.str(), record->node,
+                      format_rfc3339(WallTime(std::chrono::seconds(record->since_unix_s)))));
+  }
+}
+
 api::Service service_message(const DaemonView& view, const Frontend& frontend,
                              const merge::Explanation& explanation) {
   api::Service message;
@@ -58,6 +79,7 @@ api::Service service_message(const DaemonView& view, const Frontend& frontend,
   for (const Ip& ip : frontend.cluster_ips) message.add_cluster_ips(ip.str());
   for (const Ip& ip : frontend.clusterset_ips) message.add_clusterset_ips(ip.str());
   add_external(message, frontend, own);
+  add_entries(message, view, frontend);
   for (const FrontendPort& port : frontend.ports)
     message.add_ports(fmt::format("{}{}{}/{}", port.name, port.name.empty() ? "" : " ", port.port,
                                   to_string(port.protocol)));

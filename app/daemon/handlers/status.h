@@ -16,12 +16,17 @@
 
 namespace tombolo {
 
+namespace announce {
+struct Announcement;  // ipamd/announce/announce.h
+}
+
 // What the handlers may look at. A role that this process does not have is null. All outlive the
 // admin server.
 struct DaemonView {
   const config::v1::DaemonConfig* config = nullptr;
   ControllerTables* controller = nullptr;
   AgentTables* agent = nullptr;
+  const Table<announce::Announcement>* announcements = nullptr;  // of the controller
   Settling* controller_settling = nullptr;
   Settling* agent_settling = nullptr;
   Kv* kv = nullptr;
