@@ -95,6 +95,7 @@ namespace pools {
 std::string why_not(const IpPool& pool, const PoolRequest& request) {
   const PoolAffinity& affinity = pool.affinity;
   if (pool.disabled) return "it is disabled";
+  if (pool.load_balancer) return "it is for services of type LoadBalancer";
   if (!affinity.node_names.empty() && !any_matches(affinity.node_names, request.node))
     return fmt::format("it is not for node {}", request.node);
   if (!holds(affinity.nodes, request.node_labels))

@@ -175,6 +175,20 @@ Result<void> read_kind(const Cursor& spec, IpPool& pool) {
   return {};
 }
 
+// As Calico spells it, but one use: pods' addresses and services' are written down in two places,
+// so a pool of both would give one twice.
+Result<void> read_uses(const Cursor& uses, IpPool& pool) {
+  TRY(list, uses.string_list());
+  if (uses.is_null()) return {};
+  if (list.size() != 1) return uses.error("has to be one of Workload, LoadBalancer");
+  if (list.front() != "Workload" && list.front() != "LoadBalancer")
+    return uses.at(0).error("is not Workload or LoadBalancer");
+  pool.load_balancer = list.front() == "LoadBalancer";
+  if (pool.load_balancer && pool.kind == PoolKind::kOverlay)
+    return uses.error("an overlay pool is for Workload");
+  return {};
+}
+
 Result<std::string> read_name(const Cursor& document) {
   Cursor metadata = document["metadata"];
   TRY_OK(metadata.expect_object());
@@ -201,9 +215,10 @@ Result<IpPool> parse_ip_pool(const Cursor& document) {
                     "blockLength",   "default",           "disable",      "rest",
                     "podAffinity",   "namespaceAffinity", "nodeAffinity", "namespaceName",
                     "nodeName",      "multusName",        "ownerName",    "interfaceName",
-                    "conflictProbe", "gatewayProbe"}));
+                    "conflictProbe", "gatewayProbe",      "allowedUses"}));
   TRY_OK(read_addresses(spec, pool));
   TRY_OK(read_kind(spec, pool));
+  TRY_OK(read_uses(spec["allowedUses"], pool));
   TRY(vlan, spec["vlan"].integer_or(0, 0, 4094));
   pool.vlan = static_cast<int>(vlan);
   TRY(is_default, spec["default"].boolean_or(false));

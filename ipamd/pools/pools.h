@@ -63,6 +63,7 @@ struct IpPool {
   int block_length = 0;  // of a node's block, overlay only
   bool is_default = false;
   bool disabled = false;
+  bool load_balancer = false;  // allowedUses: [LoadBalancer]: for services, never for pods
   // Before use, where the call names the device: does anybody else have the address, and does the
   // gateway answer (ipamd/probe). By default of underlay pools, the second when there is a gateway.
   bool conflict_probe = false;

@@ -45,6 +45,11 @@ apiVersion: tombolo.io/v1alpha1
 kind: IPPool
 metadata: {name: off}
 spec: {subnet: 10.6.0.0/24, disable: true}
+---
+apiVersion: tombolo.io/v1alpha1
+kind: IPPool
+metadata: {name: vips}
+spec: {subnet: 10.7.0.0/24, allowedUses: [LoadBalancer], default: true}
 )";
   auto documents = parse_yaml(text, "pools.yaml");
   REQUIRE(documents);
@@ -202,6 +207,10 @@ TEST_CASE("what cannot be chosen is refused by annotation and pool") {
        "default_ipv4_ippool and default_ipv6_ippool of network kube-system/macvlan: no IPv4 pool "
        "for interface eth0 of shop/cart: pool 'c-node': it is not for node n2; pool 'off': it is "
        "disabled; pool 'storage-1': it is not for interface eth0"},
+      {"pools for services", [](PoolRequest& pod) { pod.configured_ipv4 = {"vips"}; },
+       Code::kFailedPrecondition,
+       "default_ipv4_ippool and default_ipv6_ippool of network kube-system/macvlan: no IPv4 pool "
+       "for interface eth0 of shop/cart: pool 'vips': it is for services of type LoadBalancer"},
       {"dual stack, but one family is named",
        [](PoolRequest& pod) {
          pod.families = {Family::kV4, Family::kV6};

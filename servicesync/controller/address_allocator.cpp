@@ -153,8 +153,9 @@ bool AddressAllocator::give_fixed(const AddressWant& want, const Ip& fixed,
     return false;
   }
   std::vector<Prefix> ranges = options_.ranges();
-  bool inside =
-      std::ranges::any_of(ranges, [&](const Prefix& range) { return range.contains(fixed); });
+  std::vector<AddressSpan> spans = options_.spans ? options_.spans() : std::vector<AddressSpan>{};
+  auto has = [&](const auto& range) { return range.contains(fixed); };
+  bool inside = std::ranges::any_of(ranges, has) || std::ranges::any_of(spans, has);
   if (!inside && !options_.outside_ranges && had != fixed) {
     plan.problem =
         join(plan.problem, fmt::format("{} is in no range for {}", fixed.str(), options_.name));
@@ -172,6 +173,8 @@ AddressAllocator::Plan AddressAllocator::plan_for(const AddressWant& want,
   Plan plan;
   plan.problem = want.problem;
   std::vector<Prefix> ranges = options_.ranges();
+  std::vector<AddressSpan> spans = options_.spans ? options_.spans() : std::vector<AddressSpan>{};
+  auto is_taken = [&](const Ip& ip) { return taken(ip, want.object); };
   for (Family family : want.families) {
     std::optional<Ip> held = had(want, record, family);
     auto fixed =
@@ -187,14 +190,17 @@ AddressAllocator::Plan AddressAllocator::plan_for(const AddressWant& want,
       continue;
     }
     if (!want.problem.empty()) continue;
-    auto chosen = choose_address(ranges, family, want.object, options_.low_band_last,
-                                 [&](const Ip& ip) { return taken(ip, want.object); });
+    auto chosen = choose_address(ranges, family, want.object, options_.low_band_last, is_taken);
+    if (!chosen) chosen = choose_in_spans(spans, family, want.object, is_taken);
     if (chosen) {
       plan.ips.push_back(*chosen);
       continue;
     }
     bool planned = std::ranges::any_of(
-        ranges, [family](const Prefix& range) { return range.family() == family; });
+                       ranges, [&](const Prefix& range) { return range.family() == family; }) ||
+                   std::ranges::any_of(spans, [&](const AddressSpan& span) {
+                     return span.first.family() == family;
+                   });
     // A second family that the plan does not have is not missed.
     if (planned || want.families.size() == 1)
       plan.problem = join(plan.problem, fmt::format("no free {} address{}", to_string(family),

@@ -19,6 +19,11 @@ std::optional<Ip> choose_address(const std::vector<Prefix>& ranges, Family famil
                                  std::string_view object, bool low_band_last,
                                  const std::function<bool(const Ip&)>& taken);
 
+// The same in spans; every address of them may be given.
+std::optional<Ip> choose_in_spans(const std::vector<AddressSpan>& spans, Family family,
+                                  std::string_view object,
+                                  const std::function<bool(const Ip&)>& taken);
+
 std::string encode(const AddressRecord& record);
 // `prefix` is that of the key.
 Result<AddressRecord> decode_address_record(std::string_view prefix, const KeyValue& kv);
@@ -34,6 +39,8 @@ struct AllocatorOptions {
   bool keep_meanwhile = false;
   std::string taken_note;                       // behind "10.0.0.1 belongs to NS/NAME"
   std::function<std::vector<Prefix>()> ranges;  // now
+  // Asked when the ranges have nothing free; none: there are no others.
+  std::function<std::vector<AddressSpan>()> spans;
   Duration retry_base = std::chrono::milliseconds(100);
   Duration retry_cap = std::chrono::seconds(10);
 };

@@ -34,6 +34,29 @@ TEST_CASE("addresses are chosen inside the range, never taken ones, low ones las
   }));
 }
 
+TEST_CASE("every address of a span is given, each once") {
+  REQUIRE(rc::check("choose until full", [] {
+    std::vector<AddressSpan> spans;
+    std::size_t size = 0;
+    for (std::uint32_t begin : {0U, 0x0a000000U, 0xffffff00U}) {
+      auto length = *rc::gen::inRange<std::uint32_t>(1, 20);
+      spans.push_back({Ip::v4(begin), Ip::v4(begin + length - 1)});
+      size += length;
+    }
+    std::set<Ip> taken;
+    while (auto ip = choose_in_spans(spans, Family::kV4, fmt::format("ns/{}", taken.size()),
+                                     [&](const Ip& at) { return taken.contains(at); })) {
+      RC_ASSERT(std::ranges::any_of(spans, [&](const auto& span) { return span.contains(*ip); }));
+      RC_ASSERT(taken.insert(*ip).second);
+    }
+    RC_ASSERT(taken.size() == size);
+  }));
+  auto free = [](const Ip&) { return false; };
+  std::vector<AddressSpan> all{{ip_of("::"), ip_of("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")}};
+  REQUIRE(choose_in_spans(all, Family::kV6, "ns/a", free).has_value());
+  REQUIRE_FALSE(choose_in_spans(all, Family::kV4, "ns/a", free));
+}
+
 TEST_CASE("the same name begins at the same place") {
   std::vector<Prefix> ranges{*Prefix::parse("10.0.0.0/16"), *Prefix::parse("fd00::/112")};
   auto free = [](const Ip&) { return false; };

@@ -46,4 +46,22 @@ std::optional<Ip> choose_address(const std::vector<Prefix>& ranges, Family famil
   return std::nullopt;
 }
 
+std::optional<Ip> choose_in_spans(const std::vector<AddressSpan>& spans, Family family,
+                                  std::string_view object,
+                                  const std::function<bool(const Ip&)>& taken) {
+  std::uint64_t hash = fnv1a(object);
+  for (const AddressSpan& span : spans) {
+    if (span.first.family() != family) continue;
+    uint128 before_last = span.last.value() - span.first.value();
+    uint128 start = before_last == ~uint128{0} ? hash : hash % (before_last + 1);
+    for (uint128 i = 0;; ++i) {
+      uint128 offset = start <= before_last - i ? start + i : start - (before_last - i) - 1;
+      Ip ip(family, span.first.value() + offset);
+      if (!taken(ip)) return ip;
+      if (i == before_last) break;
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace tombolo::controller

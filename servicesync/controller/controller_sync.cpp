@@ -210,6 +210,10 @@ Result<merge::Explanation> ControllerSync::explain(std::string_view name_space,
   return parts_->merge_stage.explain(object_key(name_space, name));
 }
 
+void ControllerSync::load_balancer_spans_changed() {
+  parts_->load_balancer_ips.reconsider_all();
+}
+
 void ControllerSync::set_objects(const std::string& file, Result<manifests::Objects> objects) {
   parts_->catalog.set_file(file, std::move(objects));
 }

@@ -33,10 +33,13 @@ namespace tombolo::controller {
 struct ControllerSettings {
   std::string cluster;
   std::uint32_t cluster_id = 0;
-  std::string manifests;                // a folder; empty: none is watched, see set_objects()
-  manifests::ForeignDecoders foreign;   // of manifests that siblings understand
-  int cluster_bits = 8;                 // of an identity's 24; 8 or 9 with Cilium
-  bool namespaces_global = true;        // what a namespace without clustermesh.cilium.io/global is
+  std::string manifests;               // a folder; empty: none is watched, see set_objects()
+  manifests::ForeignDecoders foreign;  // of manifests that siblings understand
+  int cluster_bits = 8;                // of an identity's 24; 8 or 9 with Cilium
+  bool namespaces_global = true;       // what a namespace without clustermesh.cilium.io/global is
+  // Addresses for services of type LoadBalancer beside the plan's; see
+  // load_balancer_spans_changed().
+  std::function<std::vector<std::pair<Ip, Ip>>()> load_balancer_spans;  // first and last
   std::chrono::seconds lease_ttl{900};  // of what other clusters read
   Duration heartbeat = std::chrono::seconds(60);
   Duration identity_grace = std::chrono::minutes(10);
@@ -79,6 +82,9 @@ class ControllerSync {
   asio::awaitable<Result<void>> remove_import(std::string name_space, std::string name);
   // Why each backend is in or out, who won where clusters differ, where addresses come from.
   Result<merge::Explanation> explain(std::string_view name_space, std::string_view name) const;
+
+  // What settings.load_balancer_spans answers has changed: who has no address may get one.
+  void load_balancer_spans_changed();
 
   // Objects without a folder, as if they stood in a file of this name (for simulations and tests).
   void set_objects(const std::string& file, Result<manifests::Objects> objects);

@@ -243,6 +243,33 @@ TEST_CASE("addresses that are not for this are refused") {
   REQUIRE(has(east, "default/unreadable", "10.151.0.7"));
 }
 
+TEST_CASE("beside the plan's ranges, those that the daemon hands in") {
+  Pair pair;
+  Cluster& east = pair.east;
+  std::vector<std::pair<Ip, Ip>> spans;
+  ControllerSettings settings = east.settings();
+  settings.load_balancer_spans = [&] { return spans; };
+  east.life = std::make_unique<Life>(pair.fleet, settings, east.store);
+  Life& life = *east.life;
+  life.set_plan({{"east", BlockUse::kService, *Prefix::parse("10.101.0.0/16"), 0}});
+  life.attachments_synced();
+  life.sync.start();
+  life.apply("a.yaml", exposed("web") + "---\n" + exposed("fixed", fixed("192.0.2.10")));
+  REQUIRE(says(east, "web", "no free IPv4 address: the plan has no range"));
+  REQUIRE(says(east, "fixed", "192.0.2.10 is in no range for load balancers"));
+  spans = {{ip_of("192.0.2.10"), ip_of("192.0.2.11")}};
+  life.sync.load_balancer_spans_changed();
+  REQUIRE(has(east, "default/fixed", "192.0.2.10"));
+  REQUIRE(has(east, "default/web", "192.0.2.11"));
+  REQUIRE(says(east, "web", ""));
+  // The pool goes: what was given stays.
+  spans.clear();
+  life.sync.load_balancer_spans_changed();
+  life.apply("b.yaml", exposed("late"));
+  REQUIRE(says(east, "late", "no free IPv4 address: the plan has no range"));
+  REQUIRE(has(east, "default/web", "192.0.2.11"));
+}
+
 TEST_CASE("a range that is full is told") {
   Pair pair;
   Cluster& east = pair.east;

@@ -136,6 +136,12 @@ AllocatorOptions load_balancer_options(const ControllerSettings& settings,
   options.outside_ranges = false;
   options.keep_meanwhile = true;
   options.taken_note = ", and no two services share one";
+  if (settings.load_balancer_spans)
+    options.spans = [given = settings.load_balancer_spans] {
+      std::vector<AddressSpan> spans;
+      for (const auto& [first, last] : given()) spans.push_back({first, last});
+      return spans;
+    };
   options.ranges = [&tables, cluster = settings.cluster] {
     std::vector<Prefix> ranges;
     for (const auto& [key, block] : tables.plan_blocks.rows())

@@ -22,6 +22,15 @@ struct AddressWant {
   bool operator==(const AddressWant&) const = default;
 };
 
+// Addresses from `first` to `last`, all of which may be given.
+struct AddressSpan {
+  Ip first;
+  Ip last;
+  bool contains(const Ip& ip) const {
+    return ip.family() == first.family() && !(ip < first) && !(last < ip);
+  }
+};
+
 // What the store holds for it.
 struct AddressRecord {
   std::string object;
