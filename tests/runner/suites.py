@@ -179,6 +179,29 @@ def conformance_suites(root):
     return [Suite(f"conformance {subject}", lambda s=subject: run_conformance(root, s)) for subject in subjects]
 
 
+# ---- services for clients outside ------------------------------------------------------------------------------------
+
+def run_exposed(root):
+    if os.geteuid() != 0:
+        return [Outcome("services outside", "skipped", "needs root: it makes network namespaces")]
+    with tempfile.TemporaryDirectory(prefix="tombolo-exposed-") as folder:
+        report = os.path.join(folder, "report.json")
+        code, output = run_command(root, ["python3", "tests/exposed/main.py", "--report", report], 240)
+        try:
+            with open(report, encoding="utf-8") as text:
+                found = json.load(text)
+        except (OSError, ValueError):
+            found = []
+    rows = [Outcome(f"services outside: {one['name']}", one["state"], one["detail"]) for one in found]
+    if not rows or (code != 0 and not any(row.state == "failed" for row in rows)):
+        rows.append(Outcome(f"services outside ended with {code}", "failed", tail(output)))
+    return rows
+
+
+def exposed_suites(root):
+    return [Suite("services outside", lambda: run_exposed(root))]
+
+
 # ---- the story -------------------------------------------------------------------------------------------------------
 
 def run_story(root):
