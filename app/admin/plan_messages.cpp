@@ -24,6 +24,16 @@ void add(v1::ShowPlanResponse& response, const std::string& cluster, const std::
   row->set_size(size_text(range.prefix));
 }
 
+void add(v1::ShowPlanResponse& response, const PlannedCluster& cluster, const Subnet& subnet) {
+  auto* row = response.add_ranges();
+  row->set_cluster(cluster.name);
+  row->set_region(cluster.region);
+  row->set_use(subnet_name(subnet));
+  row->set_prefix(subnet.prefix.str());
+  row->set_family(std::string(to_string(subnet.prefix.family())));
+  row->set_size(size_text(subnet.prefix));
+}
+
 void add(v1::ShowPlanResponse& response, const PlannedCluster& cluster) {
   constexpr unsigned kMostNodes = 64;
   auto* row = response.add_clusters();
@@ -34,12 +44,18 @@ void add(v1::ShowPlanResponse& response, const PlannedCluster& cluster) {
   for (Family family : {Family::kV4, Family::kV6}) {
     const PlannedRange* underlay = find_range(cluster, BlockUse::kUnderlay, family);
     if (underlay == nullptr) continue;
-    int length = underlay->prefix.length();
-    if (auto gateway = gateway_address(cluster, family))
-      row->add_gateways(InterfaceAddress{*gateway, length}.str());
-    for (int node = 0; node < row->nodes_size(); ++node)
-      if (auto ip = node_address(cluster, family, static_cast<unsigned>(node)))
-        row->mutable_nodes(node)->add_addresses(InterfaceAddress{*ip, length}.str());
+    std::vector<Prefix> networks;
+    for (const Subnet& subnet : cluster.subnets)
+      if (subnet.prefix.family() == family) networks.push_back(subnet.prefix);
+    if (networks.empty()) networks.push_back(underlay->prefix);
+    for (const Prefix& network : networks)
+      row->add_gateways(InterfaceAddress{gateway_of(network), network.length()}.str());
+    for (int node = 0; node < row->nodes_size(); ++node) {
+      auto ip = node_address(cluster, family, static_cast<unsigned>(node));
+      auto network = node_subnet(cluster, family, static_cast<unsigned>(node));
+      if (ip && network)
+        row->mutable_nodes(node)->add_addresses(InterfaceAddress{*ip, network->length()}.str());
+    }
   }
 }
 
@@ -58,9 +74,11 @@ Result<Fleet> fleet_of(const v1::FleetFile& file) {
 v1::ShowPlanResponse show_plan(const Plan& plan, const Fleet* fleet, const Plan* previous) {
   v1::ShowPlanResponse response;
   for (const PlannedCluster& cluster : plan.clusters) add(response, cluster);
-  for (const PlannedCluster& cluster : plan.clusters)
+  for (const PlannedCluster& cluster : plan.clusters) {
     for (const PlannedRange& range : cluster.ranges)
       add(response, cluster.name, cluster.region, range);
+    for (const Subnet& subnet : cluster.subnets) add(response, cluster, subnet);
+  }
   for (const PlannedRange& range : plan.clusterset) add(response, "", "", range);
   for (auto& line : plan_table(plan, fleet).summary) response.add_notes(std::move(line));
   if (previous != nullptr)

@@ -30,6 +30,14 @@ std::vector<Prefix> summaries(const Plan& plan) {
   return all;
 }
 
+// The gateway of the network that an entry node is in.
+Result<Ip> gateway_beside(const PlannedCluster& cluster, Ip node) {
+  for (const Prefix& network : networks_of(cluster))
+    if (network.contains(node)) return gateway_of(network);
+  return fail(Code::kNotFound, "cluster {}: the entry {} is in none of its networks", cluster.name,
+              node);
+}
+
 Result<BgpSpeaker> entry_node(const Plan& plan, const PlannedCluster& cluster, unsigned node) {
   TRY_OK(check_id(cluster));
   BgpSpeaker speaker;
@@ -43,7 +51,7 @@ Result<BgpSpeaker> entry_node(const Plan& plan, const PlannedCluster& cluster, u
     if (node == 0 || node > entry.size()) continue;
     exists = true;
     if (family == Family::kV4) speaker.router_id = entry[node - 1];
-    TRY(gateway, gateway_address(cluster, family));
+    TRY(gateway, gateway_beside(cluster, entry[node - 1]));
     std::vector<Prefix> accepts = of_family(fleet, family);
     speaker.neighbours.push_back({fmt::format("gateway_{}", lower(family)), "gateway", gateway,
                                   kFleetAs, fmt::format("fleet_{}", lower(family)), accepts,
@@ -78,9 +86,9 @@ Result<BgpSpeaker> fleet_router(const Plan& plan) {
     if (auto gateway = gateway_address(cluster, Family::kV4);
         gateway && router.router_id == Ip::v4(1))
       router.router_id = *gateway;
-    for (const Prefix& prefix : ranges_of(cluster, BlockUse::kUnderlay))
-      router.originates.push_back(prefix);
-    std::ranges::copy(routed_ranges(cluster), std::back_inserter(planned));
+    for (const auto& ranges : {networks_of(cluster), announced_ranges(cluster)})
+      std::ranges::copy(ranges, std::back_inserter(planned));
+    std::ranges::copy(networks_of(cluster), std::back_inserter(router.originates));
   }
   // A summary that is a range is announced as that.
   for (const Prefix& summary : router.announces)

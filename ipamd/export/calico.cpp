@@ -43,6 +43,10 @@ std::string pool_of(std::string_view name, const Prefix& prefix, int block, bool
 
 Result<std::string> calico(const Job& job) {
   const PlannedCluster& self = *job.cluster;
+  if (self.pod_addresses != PodAddresses::kPodRange)
+    return fail(Code::kFailedPrecondition,
+                "cluster {}: its pods take addresses of the underlay, of which Calico assigns none",
+                self.name);
   std::string text = heading(job, "calico");
   for (const PlannedRange& range : self.ranges)
     if (range.use == BlockUse::kPod)

@@ -47,12 +47,27 @@ std::string pools(const PlannedCluster& cluster) {
   return text;
 }
 
+// Pods with addresses of the cloud's network: Cilium's operator asks the cloud for them.
+Result<std::string> cloud_pools(const PlannedCluster& cluster) {
+  if (cluster.cloud == Cloud::kAws)
+    return fmt::format(
+        "ipam:\n  mode: eni\neni:\n  enabled: true\n  awsEnablePrefixDelegation: {}\n",
+        cluster.pod_addresses == PodAddresses::kUnderlayPrefixes);
+  if (cluster.cloud == Cloud::kAzure)
+    return std::string("ipam:\n  mode: azure\nazure:\n  enabled: true\n");
+  return fail(
+      Code::kFailedPrecondition,
+      "cluster {}: its pods take addresses of the underlay, which Cilium assigns on aws and "
+      "azure alone",
+      cluster.name);
+}
+
 std::string masquerading(const Plan& plan, const PlannedCluster& cluster) {
   std::string native;
   std::string exact;
   bool covered = true;
   for (Family family : {Family::kV4, Family::kV6}) {
-    if (ranges_of(cluster, BlockUse::kPod, family).empty()) continue;
+    if (pod_sources(cluster, family).empty()) continue;
     std::optional<Prefix> cover = native_cover(plan, family);
     covered = covered && cover;
     if (cover) native += fmt::format("{}NativeRoutingCIDR: \"{}\"\n", lower(family), *cover);
@@ -83,11 +98,15 @@ Result<std::string> cilium(const Job& job) {
       "clustermesh:\n  maxConnectedClusters: {}\n",
       cluster.name, cluster.id, most);
   for (Family family : {Family::kV4, Family::kV6})
-    text += fmt::format("{}:\n  enabled: {}\n", lower(family),
-                        !ranges_of(cluster, BlockUse::kPod, family).empty());
-  // The nodes of a cluster share its underlay.
-  text += "routingMode: native\nautoDirectNodeRoutes: true\n";
-  return text + pools(cluster) + masquerading(job.plan, cluster);
+    text +=
+        fmt::format("{}:\n  enabled: {}\n", lower(family), !pod_sources(cluster, family).empty());
+  const bool own_range = cluster.pod_addresses == PodAddresses::kPodRange;
+  // Nodes of one network reach each other's pods directly, others through the router.
+  text += fmt::format("routingMode: native\nautoDirectNodeRoutes: {}\n", own_range);
+  if (own_range && cluster.subnets.size() > 1) text += "directRoutingSkipUnreachable: true\n";
+  if (own_range) return text + pools(cluster) + masquerading(job.plan, cluster);
+  TRY(cloud, cloud_pools(cluster));
+  return text + cloud + masquerading(job.plan, cluster);
 }
 
 }  // namespace tombolo::exports

@@ -69,12 +69,13 @@ TEST_CASE("pairs of very many clusters are asked for one by one") {
 }
 
 TEST_CASE("every format is written for every cluster, and ends with a line break") {
-  for (const Plan& plan : {demo_plan(), clouds_plan(), given_plan(), six_plan()})
+  for (const Plan& plan : {demo_plan(), clouds_plan(), given_plan(), six_plan(), zoned_plan()})
     for (const ExportFormat& format : export_formats()) {
       if (format.scope != ExportScope::kOneCluster)
         REQUIRE(exported(plan, std::string(format.name)).ends_with('\n'));
       for (const PlannedCluster& cluster : plan.clusters)
-        REQUIRE(exported(plan, std::string(format.name), cluster.name).ends_with('\n'));
+        if (format.name != "calico" || cluster.pod_addresses == PodAddresses::kPodRange)
+          REQUIRE(exported(plan, std::string(format.name), cluster.name).ends_with('\n'));
     }
 }
 
@@ -82,14 +83,14 @@ TEST_CASE("notes cannot leave their cell") {
   Plan plan = demo_plan();
   plan.reserved = {{Prefix::parse("10.0.0.0/12").value(), "=cmd|'x',\"y\"\nz"}};
   REQUIRE_THAT(exported(plan, "csv"),
-               ContainsSubstring(",,,,reserved,IPv4,10.0.0.0/12,,\"'=cmd|'x',\"\"y\"\"\nz\"\n"));
+               ContainsSubstring(",,,,reserved,IPv4,10.0.0.0/12,,\"'=cmd|'x',\"\"y\"\"\nz\",\n"));
   REQUIRE_THAT(exported(plan, "markdown"),
                ContainsSubstring("| 10.0.0.0/12 | =cmd\\|'x',\"y\" z |\n"));
 }
 
 TEST_CASE("csv of one cluster has its ranges and what all share") {
   REQUIRE_THAT(exported(demo_plan(), "csv", "west"),
-               ContainsSubstring("west,2,datacentre,on-prem,pod,IPv4,10.21.0.0/16,24,given\n") &&
+               ContainsSubstring("west,2,datacentre,on-prem,pod,IPv4,10.21.0.0/16,24,given,\n") &&
                    !ContainsSubstring("east,") && ContainsSubstring(",,,,clusterset,IPv4,"));
 }
 
@@ -146,6 +147,55 @@ TEST_CASE("a cluster's route table leads to all others, and its pods to its entr
   REQUIRE(to_json(table.at("own_pods")) ==
           R"([{"destination":"10.69.0.0/16","use":"pod","next_hops":["10.68.0.4","10.68.0.5"]}])");
   REQUIRE(to_json(table.at("to_regions")) == R"([{"destination":"10.64.0.0/15","region":"sea"}])");
+}
+
+TEST_CASE("subnets per zone are in every format that makes networks") {
+  Plan plan = zoned_plan();
+  const PlannedCluster& west = plan.clusters[1];
+  const std::string last = west.subnets.back().prefix.str();
+  REQUIRE_THAT(exported(plan, "csv", "west"),
+               ContainsSubstring("west,2,sky,aws,public-subnet,IPv4," + last + ",,,b\n"));
+  REQUIRE_THAT(exported(plan, "markdown"), ContainsSubstring("| public-subnet | IPv4 | " + last));
+  const json::value terraform = json_of(exported(plan, "terraform"));
+  const json::array& subnets = terraform.at_pointer("/tombolo/clusters/west/subnets").as_array();
+  REQUIRE(subnets.size() == 4);
+  REQUIRE(to_json(subnets[3]) ==
+          fmt::format(R"({{"zone":"b","public":true,"family":"ipv4","cidr":"{}","gateway":"{}"}})",
+                      last, gateway_of(west.subnets.back().prefix)));
+  REQUIRE_THAT(exported(plan, "route-tables", "west"), ContainsSubstring("\"cidr\": \"" + last));
+  // The second entry node is in the other zone, and so is its gateway.
+  REQUIRE_THAT(exported(plan, "bird", "west", 2),
+               ContainsSubstring("neighbor " + gateway_of(west.subnets[1].prefix).str() + " as "));
+  for (const Subnet& subnet : west.subnets)
+    REQUIRE_THAT(exported(plan, "frr"), ContainsSubstring("  network " + subnet.prefix.str()));
+}
+
+TEST_CASE("what load balancers show is announced, tunnel endpoints are not") {
+  Plan plan = zoned_plan();
+  std::string shown =
+      find_range(plan.clusters[0], BlockUse::kLoadBalancer, Family::kV4)->prefix.str();
+  std::string hidden = find_range(plan.clusters[0], BlockUse::kTunnel, Family::kV4)->prefix.str();
+  for (const char* format : {"frr", "bird"})
+    REQUIRE_THAT(exported(plan, format, "east"),
+                 ContainsSubstring(shown) && !ContainsSubstring(hidden));
+  REQUIRE_THAT(exported(plan, "security-groups-csv", "east"),
+               ContainsSubstring("west,east,load-balancer,IPv4,all,,") && ContainsSubstring(shown));
+  REQUIRE_THAT(exported(plan, "route-tables", "west"), ContainsSubstring(shown));
+}
+
+TEST_CASE("a cluster whose pods are in its underlay has no pod range anywhere") {
+  Plan plan = zoned_plan();
+  const std::string underlay =
+      find_range(plan.clusters[1], BlockUse::kUnderlay, Family::kV4)->prefix.str();
+  REQUIRE_THAT(exported(plan, "kubeadm", "west"), !ContainsSubstring("podSubnet: \""));
+  REQUIRE_THAT(exported(plan, "cilium", "west"),
+               ContainsSubstring("mode: eni") && !ContainsSubstring("clusterPool"));
+  REQUIRE_THAT(exported(plan, "spiderpool", "west"), ContainsSubstring("tombolo-west-underlay-2"));
+  REQUIRE(export_plan(plan, {"calico", "west", 1}).error().code == Code::kFailedPrecondition);
+  REQUIRE_THAT(exported(plan, "security-groups-csv", "west"),
+               ContainsSubstring("west,east,pods,IPv4,all,," + underlay + ","));
+  REQUIRE(json_of(exported(plan, "terraform")).at_pointer("/tombolo/clusters/west/pod_addresses") ==
+          "underlay");
 }
 
 }  // namespace

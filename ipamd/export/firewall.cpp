@@ -22,8 +22,8 @@ void add_rules(const PlannedCluster& from, const PlannedCluster& to, Family fami
     rules.push_back({"probe", &from, &to, family, Opened::kTcp, kProbePort, nodes, to_nodes});
     rules.push_back({"echo", &from, &to, family, Opened::kEcho, 0, nodes, to_nodes});
   }
-  std::vector<Prefix> pods = ranges_of(from, BlockUse::kPod, family);
-  std::vector<Prefix> to_pods = ranges_of(to, BlockUse::kPod, family);
+  std::vector<Prefix> pods = pod_sources(from, family);
+  std::vector<Prefix> to_pods = pod_sources(to, family);
   if (!pods.empty() && !to_pods.empty())
     rules.push_back({"pods", &from, &to, family, Opened::kAll, 0, pods, to_pods});
   std::vector<Prefix> shown = ranges_of(to, BlockUse::kLoadBalancer, family);

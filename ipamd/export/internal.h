@@ -42,6 +42,10 @@ std::vector<Prefix> of_family(const std::vector<Prefix>& prefixes, Family family
 std::vector<Prefix> routed_ranges(const PlannedCluster& cluster);
 // Of these what its entry nodes announce: pods, and services behind load balancers.
 std::vector<Prefix> announced_ranges(const PlannedCluster& cluster);
+// What a router between the clusters is connected to: the underlay, or its subnets.
+std::vector<Prefix> networks_of(const PlannedCluster& cluster);
+// Where pods have their addresses: pod ranges, or the underlay.
+std::vector<Prefix> pod_sources(const PlannedCluster& cluster, Family family);
 std::vector<Ip> entry_of(const PlannedCluster& cluster, Family family);
 std::string_view lower(Family family);  // "ipv4", "ipv6"
 

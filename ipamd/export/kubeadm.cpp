@@ -21,7 +21,10 @@ Result<std::string> kubeadm(const Job& job) {
       "clusterName: \"{}\"\n"
       "networking:\n",
       cluster.name);
-  text += fmt::format("  podSubnet: \"{}\"\n", joined(ranges_of(cluster, BlockUse::kPod)));
+  if (auto pods = ranges_of(cluster, BlockUse::kPod); !pods.empty())
+    text += fmt::format("  podSubnet: \"{}\"\n", joined(pods));
+  else
+    text += "  # No podSubnet: pods take addresses of the underlay.\n";
   text += fmt::format("  serviceSubnet: \"{}\"\n", joined(ranges_of(cluster, BlockUse::kService)));
   std::string arguments;
   for (const PlannedRange& range : cluster.ranges)

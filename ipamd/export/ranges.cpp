@@ -35,6 +35,17 @@ std::vector<Prefix> announced_ranges(const PlannedCluster& cluster) {
   return found;
 }
 
+std::vector<Prefix> networks_of(const PlannedCluster& cluster) {
+  std::vector<Prefix> found;
+  for (const Subnet& subnet : cluster.subnets) found.push_back(subnet.prefix);
+  return found.empty() ? ranges_of(cluster, BlockUse::kUnderlay) : found;
+}
+
+std::vector<Prefix> pod_sources(const PlannedCluster& cluster, Family family) {
+  const bool own = cluster.pod_addresses == PodAddresses::kPodRange;
+  return ranges_of(cluster, own ? BlockUse::kPod : BlockUse::kUnderlay, family);
+}
+
 std::vector<Ip> entry_of(const PlannedCluster& cluster, Family family) {
   std::vector<Ip> found;
   for (Ip ip : cluster.entry)

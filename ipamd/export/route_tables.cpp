@@ -43,11 +43,15 @@ Result<json::object> table_of(const Plan& plan, const PlannedCluster& self) {
     if (list.is_null()) list = json::array();
     list.as_array().push_back(route(entry));
   }
-  return json::object{{"cloud", to_string(self.cloud)},
-                      {"region", self.region},
-                      {"own_pods", std::move(own)},
-                      {"to", std::move(pairs)},
-                      {"to_regions", summarised(plan, self)}};
+  json::array subnets;
+  for (const Subnet& subnet : self.subnets)
+    subnets.push_back(json::object{{"zone", subnet.zone},
+                                   {"public", subnet.is_public},
+                                   {"cidr", subnet.prefix.str()},
+                                   {"gateway", gateway_of(subnet.prefix).str()}});
+  return json::object{{"subnets", std::move(subnets)}, {"cloud", to_string(self.cloud)},
+                      {"region", self.region},         {"own_pods", std::move(own)},
+                      {"to", std::move(pairs)},        {"to_regions", summarised(plan, self)}};
 }
 
 }  // namespace

@@ -6,8 +6,8 @@ namespace {
 
 using Row = std::vector<std::string>;
 
-const Row kHeader{"cluster", "id",   "region",   "cloud", "use",
-                  "family",  "cidr", "per_node", "origin"};
+const Row kHeader{"cluster", "id",   "region",   "cloud",  "use",
+                  "family",  "cidr", "per_node", "origin", "zone"};
 
 std::string per_node(const PlannedRange& range) {
   return range.node_prefix_length > 0 ? fmt::format("{}", range.node_prefix_length) : "";
@@ -23,14 +23,25 @@ Row row_of(const PlannedCluster* cluster, const PlannedRange& range) {
   row.push_back(range.prefix.str());
   row.push_back(per_node(range));
   row.emplace_back(to_string(range.origin));
+  row.emplace_back();
+  return row;
+}
+
+Row row_of(const PlannedCluster& cluster, const Subnet& subnet) {
+  Row row = row_of(&cluster, {BlockUse::kUnderlay, subnet.prefix, 0, {}});
+  row[4] = subnet.is_public ? "public-subnet" : "private-subnet";
+  row[8].clear();
+  row[9] = subnet.zone;
   return row;
 }
 
 std::vector<Row> rows_of(const Job& job) {
   std::vector<Row> rows;
   for (const PlannedCluster& cluster : job.plan.clusters)
-    if (job.cluster == nullptr || job.cluster == &cluster)
+    if (job.cluster == nullptr || job.cluster == &cluster) {
       for (const PlannedRange& range : cluster.ranges) rows.push_back(row_of(&cluster, range));
+      for (const Subnet& subnet : cluster.subnets) rows.push_back(row_of(cluster, subnet));
+    }
   for (const PlannedRange& range : job.plan.clusterset) rows.push_back(row_of(nullptr, range));
   return rows;
 }
@@ -82,7 +93,7 @@ Result<std::string> csv(const Job& job) {
   for (const Row& row : rows_of(job)) text += csv_line(row);
   for (const PlannedReserve& range : job.plan.reserved)
     text += csv_line({"", "", "", "", "reserved", std::string(to_string(range.prefix.family())),
-                      range.prefix.str(), "", range.note});
+                      range.prefix.str(), "", range.note, ""});
   return text;
 }
 

@@ -39,6 +39,18 @@ json::object node_prefix_lengths(const PlannedCluster& cluster) {
   return object;
 }
 
+// Each with what a module needs to make it.
+json::array subnets(const PlannedCluster& cluster) {
+  json::array list;
+  for (const Subnet& subnet : cluster.subnets)
+    list.push_back(json::object{{"zone", subnet.zone},
+                                {"public", subnet.is_public},
+                                {"family", lower(subnet.prefix.family())},
+                                {"cidr", subnet.prefix.str()},
+                                {"gateway", gateway_of(subnet.prefix).str()}});
+  return list;
+}
+
 json::object cluster_object(const PlannedCluster& cluster) {
   json::value id = nullptr;
   json::value as = nullptr;
@@ -52,7 +64,9 @@ json::object cluster_object(const PlannedCluster& cluster) {
           {"asn", std::move(as)},
           {"nodes", std::int64_t{cluster.nodes}},
           {"pods_per_node", std::int64_t{cluster.pods_per_node}},
+          {"pod_addresses", to_string(cluster.pod_addresses)},
           {"underlay", by_family(ranges_of(cluster, BlockUse::kUnderlay))},
+          {"subnets", subnets(cluster)},
           {"pod", by_family(ranges_of(cluster, BlockUse::kPod))},
           {"node_prefix_length", node_prefix_lengths(cluster)},
           {"service", by_family(ranges_of(cluster, BlockUse::kService))},

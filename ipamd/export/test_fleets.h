@@ -41,6 +41,25 @@ clusters:
 )");
 }
 
+// Subnets per zone, pods in the underlay, ranges for load balancers and tunnels.
+inline Plan zoned_plan() {
+  return plan_of_text(R"(
+fleet: zoned
+families: [ipv4]
+regions: [{name: sea, cloud: on-prem}, {name: sky, cloud: aws, zones: [a, b]}]
+address_space: [{cidr: 10.64.0.0/12}]
+clusters:
+  - {name: east, id: 1, region: sea, nodes: 3, load_balancer_services: 20, tunnels_per_node: 1}
+  - name: west
+    id: 2
+    region: sky
+    nodes: 6
+    pods_per_node: 30
+    pod_addresses: underlay
+    subnets: {public: 10}
+)");
+}
+
 inline std::string exported(const Plan& plan, const std::string& format,
                             const std::string& cluster = "", unsigned node = 1) {
   auto text = export_plan(plan, {format, cluster, node});

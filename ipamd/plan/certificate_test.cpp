@@ -38,6 +38,9 @@ Fleet small_fleet(std::uint32_t clusters, int root_length) {
     cluster.services = number(10, 250);
     cluster.growth_percent = 100;
     if (number(0, 2) == 0) cluster.load_balancer_services = number(1, 60);
+    if (number(0, 2) == 0) cluster.zones = {"a", "b", "c"};
+    if (number(0, 4) == 0) cluster.public_percent = 50;
+    if (number(0, 4) == 0) cluster.pod_addresses = PodAddresses::kUnderlay;
     if (number(0, 2) == 0) cluster.tunnels_per_node = number(1, 2);
     cluster.place = fmt::format("f.yaml:{}", id);
     fleet.clusters.push_back(std::move(cluster));

@@ -108,7 +108,10 @@ void check_size(const FleetCluster& cluster, const PlannedCluster& planned,
   uint128 size = range.prefix.size();
   const CloudRules& rules = rules_of(planned.cloud);
   if (range.use == BlockUse::kUnderlay) {
-    if (size < grown(cluster.nodes) + rules.reserved_first + rules.reserved_last)
+    std::string divided = wrong_subnets(cluster, planned, range, grown(cluster.nodes));
+    if (!divided.empty())
+      violations.add("{}, underlay {}: {}", cluster.name, range.prefix, divided);
+    if (planned.subnets.empty() && !holds(range.prefix, grown(cluster.nodes), planned))
       violations.add("{}, underlay {}: too small for {} nodes", cluster.name, range.prefix,
                      grown(cluster.nodes));
     bool v4 = range.prefix.family() == Family::kV4;
@@ -168,6 +171,7 @@ bool has_range(const FleetCluster& cluster, BlockUse use, Family family) {
     if (given.use == use && given.prefix.family() == family) return true;
   if (use == BlockUse::kLoadBalancer) return cluster.load_balancer_services > 0;
   if (use == BlockUse::kTunnel) return cluster.tunnels_per_node > 0;
+  if (use == BlockUse::kPod) return cluster.pod_addresses == PodAddresses::kPodRange;
   return true;
 }
 
@@ -177,7 +181,8 @@ void check_cluster(const Fleet& fleet, const std::vector<Forbidden>& never,
   const FleetRegion* region = find_region(fleet, cluster.region);
   if (planned.id != cluster.id || planned.region != cluster.region || region == nullptr ||
       planned.cloud != region->cloud || planned.nodes != cluster.nodes ||
-      planned.pods_per_node != cluster.pods_per_node)
+      planned.pods_per_node != cluster.pods_per_node ||
+      planned.pod_addresses != cluster.pod_addresses)
     violations.add("{}: id, region, nodes or pods per node are not the fleet's", cluster.name);
   std::size_t needed = 0;
   for (Family family : cluster.families)
@@ -194,6 +199,9 @@ void check_cluster(const Fleet& fleet, const std::vector<Forbidden>& never,
     check_place(fleet, never, cluster.given, name, cluster.region, range, violations);
     check_size(cluster, planned, range, given_for(cluster.given, range) != nullptr, violations);
   }
+  for (const Subnet& subnet : planned.subnets)
+    if (find_range(planned, BlockUse::kUnderlay, subnet.prefix.family()) == nullptr)
+      violations.add("{}: the subnet {} is in no underlay", cluster.name, subnet.prefix);
   check_entry(planned, cluster, violations);
 }
 

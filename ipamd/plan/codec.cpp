@@ -10,7 +10,7 @@ namespace tombolo {
 namespace {
 
 // 1: every cluster has an id, an underlay, a pod and a service range; 2: some have no id; 3: ranges
-// for load balancers and tunnels.
+// for load balancers and tunnels, subnets, pods in the underlay.
 constexpr std::int64_t kFormatVersion = 3;
 constexpr std::size_t kMostEntries = 100'000;  // of any list; a plan that is larger is no plan
 
@@ -82,6 +82,32 @@ Result<std::vector<PlannedRange>> read_ranges(const Cursor& list, bool of_cluste
   return ranges;
 }
 
+json::array subnets_to_json(const std::vector<Subnet>& subnets) {
+  json::array list;
+  for (const Subnet& subnet : subnets)
+    list.push_back(json::object{
+        {"zone", subnet.zone}, {"public", subnet.is_public}, {"cidr", subnet.prefix.str()}});
+  return list;
+}
+
+Result<std::vector<Subnet>> read_subnets(const Cursor& list) {
+  std::vector<Subnet> subnets;
+  if (list.is_null()) return subnets;
+  TRY_OK(expect_list(list));
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    Cursor entry = list.at(i);
+    Subnet subnet;
+    TRY(zone, entry["zone"].string_or(""));
+    subnet.zone = std::move(zone);
+    TRY(is_public, entry["public"].boolean_or(false));
+    subnet.is_public = is_public;
+    TRY(prefix, read_prefix(entry["cidr"]));
+    subnet.prefix = prefix;
+    subnets.push_back(std::move(subnet));
+  }
+  return subnets;
+}
+
 Result<PlannedCluster> read_cluster(const Cursor& entry) {
   PlannedCluster cluster;
   TRY(name, entry["name"].string());
@@ -96,8 +122,15 @@ Result<PlannedCluster> read_cluster(const Cursor& entry) {
   cluster.nodes = static_cast<std::uint32_t>(nodes);
   TRY(pods, entry["pods_per_node"].integer(1, 1 << 20));
   cluster.pods_per_node = static_cast<std::uint32_t>(pods);
+  if (Cursor source = entry["pod_addresses"]; !source.is_null()) {
+    TRY(from, read_enum(source, {PodAddresses::kPodRange, PodAddresses::kUnderlay,
+                                 PodAddresses::kUnderlayPrefixes}));
+    cluster.pod_addresses = from;
+  }
   TRY(ranges, read_ranges(entry["ranges"], true));
   cluster.ranges = std::move(ranges);
+  TRY(subnets, read_subnets(entry["subnets"]));
+  cluster.subnets = std::move(subnets);
   Cursor list = entry["entry"];
   TRY_OK(expect_list(list));
   for (std::size_t i = 0; i < list.size(); ++i) {
@@ -111,6 +144,7 @@ Result<PlannedCluster> read_cluster(const Cursor& entry) {
 }
 
 std::int64_t version_of(const PlannedCluster& cluster) {
+  if (!cluster.subnets.empty() || cluster.pod_addresses != PodAddresses::kPodRange) return 3;
   for (const PlannedRange& range : cluster.ranges)
     if (range.use == BlockUse::kLoadBalancer || range.use == BlockUse::kTunnel) return 3;
   return cluster.id == 0 ? 2 : 1;
@@ -147,6 +181,9 @@ json::value plan_to_json(const Plan& plan) {
                         {"ranges", std::move(ranges)},
                         {"entry", std::move(entry)}};
     if (cluster.id != 0) object["id"] = std::int64_t{cluster.id};
+    if (cluster.pod_addresses != PodAddresses::kPodRange)
+      object["pod_addresses"] = to_string(cluster.pod_addresses);
+    if (!cluster.subnets.empty()) object["subnets"] = subnets_to_json(cluster.subnets);
     clusters.push_back(std::move(object));
   }
   return json::object{{"version", version_of(plan)},

@@ -1,4 +1,5 @@
 // What a change of plan means, in lines for a human: "+" added, "-" removed, "~" changed.
+#include <algorithm>
 #include <set>
 
 #include "ipamd/plan/internal.h"
@@ -52,6 +53,17 @@ void diff_ranges(Lines& lines, std::string_view whose, const std::vector<Planned
   }
 }
 
+void diff_subnets(Lines& lines, std::string_view whose, const std::vector<Subnet>& before,
+                  const std::vector<Subnet>& after) {
+  auto add = [&](char mark, const std::vector<Subnet>& some, const std::vector<Subnet>& others) {
+    for (const Subnet& subnet : some)
+      if (std::ranges::find(others, subnet) == others.end())
+        lines.push_back(fmt::format("{} {}{} {}", mark, whose, subnet_name(subnet), subnet.prefix));
+  };
+  add('-', before, after);
+  add('+', after, before);
+}
+
 template <class T>
 void diff_value(Lines& lines, std::string_view name, const T& before, const T& after) {
   if (before != after) lines.push_back(fmt::format("~ {}: {} -> {}", name, before, after));
@@ -64,7 +76,10 @@ void diff_cluster(Lines& lines, const PlannedCluster& before, const PlannedClust
   diff_value(lines, whose + "cloud", to_string(before.cloud), to_string(after.cloud));
   diff_value(lines, whose + "nodes", before.nodes, after.nodes);
   diff_value(lines, whose + "pods per node", before.pods_per_node, after.pods_per_node);
+  diff_value(lines, whose + "pod addresses", to_string(before.pod_addresses),
+             to_string(after.pod_addresses));
   diff_ranges(lines, whose, before.ranges, after.ranges);
+  diff_subnets(lines, whose, before.subnets, after.subnets);
   diff_value(lines, whose + "entry", text_of(before.entry), text_of(after.entry));
 }
 
@@ -100,6 +115,7 @@ std::vector<std::string> diff_plans(const Plan& before, const Plan& after) {
     if (find_cluster(after, old.name) == nullptr) {
       lines.push_back(fmt::format("- cluster {} (id {}, region {})", old.name, old.id, old.region));
       diff_ranges(lines, old.name + " ", old.ranges, {});
+      diff_subnets(lines, old.name + " ", old.subnets, {});
     }
   for (const PlannedCluster& cluster : after.clusters) {
     const PlannedCluster* old = find_cluster(before, cluster.name);
@@ -110,6 +126,7 @@ std::vector<std::string> diff_plans(const Plan& before, const Plan& after) {
     lines.push_back(
         fmt::format("+ cluster {} (id {}, region {})", cluster.name, cluster.id, cluster.region));
     diff_ranges(lines, cluster.name + " ", {}, cluster.ranges);
+    diff_subnets(lines, cluster.name + " ", {}, cluster.subnets);
   }
   return lines;
 }

@@ -68,6 +68,18 @@ TEST_CASE("the guide shows the demonstration's fleet and what the planner makes 
   REQUIRE(changes == block_after(guide, "<!-- diff -->"));
 }
 
+TEST_CASE("the guide's fleet with zones gives the subnets that it shows") {
+  const std::string guide = repository_text("docs/plan.md");
+  Fleet fleet = fleet_of_text(block_after(guide, "<!-- zoned fleet -->"));
+  PlanTable table = plan_table(plan_of(fleet), &fleet);
+  table.summary.clear();
+  for (auto& row : table.rows) row.resize(5);
+  table.header = table.rows.front();
+  table.rows.erase(table.rows.begin());
+  table.rows.pop_back();  // the clusterset's
+  REQUIRE(printed(table) == block_after(guide, "<!-- zoned plan -->"));
+}
+
 TEST_CASE("the refusal that the guide shows is what the planner says") {
   const std::string guide = repository_text("docs/plan.md");
   auto documents = parse_yaml(block_after(guide, "<!-- refused fleet -->"), "fleet.yaml");

@@ -11,6 +11,7 @@ namespace {
 constexpr std::size_t kMostRegions = 1'000;
 constexpr std::size_t kMostRanges = 2'000;  // roots, and reserved ranges
 constexpr std::size_t kMostClusters = 20'000;
+constexpr std::size_t kMostZones = 16;
 
 bool is_name(std::string_view text, std::size_t most) {
   auto is_alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
@@ -77,7 +78,7 @@ class FleetReader {
   }
 
   Result<void> read_region(const Cursor& entry) {
-    TRY_OK(entry.only({"name", "cloud"}));
+    TRY_OK(entry.only({"name", "cloud", "zones"}));
     FleetRegion region;
     region.place = fleet_place(place_, entry);
     TRY(name, read_fleet_name(entry["name"], 63));
@@ -95,6 +96,8 @@ class FleetReader {
       }
     if (!known)
       return cloud.error(fmt::format("'{}' is not aws, azure, gcp or on-prem", text.substr(0, 64)));
+    TRY(zones, read_zones(entry["zones"]));
+    region.zones = std::move(zones);
     fleet_.regions.push_back(std::move(region));
     return {};
   }
@@ -200,6 +203,20 @@ Result<std::vector<Family>> read_families(const Cursor& cursor, std::vector<Fami
   if (families.empty()) return cursor.error("needs ipv4, ipv6 or both");
   std::ranges::sort(families);
   return families;
+}
+
+Result<std::vector<std::string>> read_zones(const Cursor& cursor) {
+  std::vector<std::string> zones;
+  if (cursor.is_null()) return zones;
+  TRY_OK(cursor.expect_array());
+  if (cursor.size() == 0 || cursor.size() > kMostZones)
+    return cursor.error(fmt::format("needs 1 to {} entries", kMostZones));
+  for (std::size_t i = 0; i < cursor.size(); ++i) {
+    TRY(name, read_fleet_name(cursor.at(i), 63));
+    if (std::ranges::find(zones, name) != zones.end()) return cursor.at(i).error("stands twice");
+    zones.push_back(std::move(name));
+  }
+  return zones;
 }
 
 Result<Prefix> read_fleet_prefix(const Cursor& cursor) {

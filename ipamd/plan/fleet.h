@@ -21,7 +21,25 @@ struct FleetRegion {
   std::string name;
   Cloud cloud = Cloud::kOnPrem;
   std::string place;
+  std::vector<std::string> zones;  // fault domains, in order
 };
+
+// A part of an underlay. Nodes are in private ones; public ones are for what stands at the edge:
+// load balancers, NAT gateways, routers.
+struct Subnet {
+  std::string zone;  // empty: of all zones
+  bool is_public = false;
+  Prefix prefix;
+  bool operator==(const Subnet&) const = default;
+};
+
+// Where pods have their addresses from.
+enum class PodAddresses {
+  kPodRange,          // the cluster's pod range, a block per node
+  kUnderlay,          // the subnet of their node, one by one; there is no pod range
+  kUnderlayPrefixes,  // the same in whole prefixes per node (AWS: /28)
+};
+std::string_view to_string(PodAddresses pods);  // "pod-range", "underlay", "underlay-prefixes"
 
 // A piece of the address space. Empty `uses` or `regions`: for all of them.
 struct FleetRoot {
@@ -56,7 +74,13 @@ struct FleetCluster {
   std::uint32_t load_balancer_services = 0;  // 0: no range for them
   std::uint32_t tunnels_per_node = 0;        // addresses of tunnel endpoints; 0: no range
   std::uint32_t growth_percent = 100;        // room is planned for nodes and services times this
+  PodAddresses pod_addresses = PodAddresses::kPodRange;
+  std::vector<std::string> zones;    // its own, else its region's; none and none below: no subnets
+  std::uint32_t private_hosts = 0;   // per private subnet at least, beside what its nodes need
+  std::uint32_t public_hosts = 0;    // per public subnet; 0 and 0: there are none
+  std::uint32_t public_percent = 0;  // or this part of what a private one has
   std::vector<GivenRange> given;
+  std::vector<Subnet> given_subnets;       // in use already, and kept
   std::vector<std::uint32_t> entry_nodes;  // indices, the first node is 0
   std::vector<Ip> entry_ips;               // addresses instead of indices; both empty: the default
   std::string place;

@@ -1,12 +1,16 @@
 // The entries of `clusters` in a fleet file: names and ids that stand once, numbers within limits,
 // ranges that are in use already.
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "ipamd/plan/fleet_reader.h"
 
 namespace tombolo {
 namespace {
+
+constexpr std::int64_t kMostSubnetHosts = 1 << 20;
+constexpr std::size_t kMostGivenSubnets = 256;
 
 // A count from `least` to `most`; where the field is missing `count` stays.
 Result<void> read_count(const Cursor& cursor, std::int64_t least, std::int64_t most,
@@ -65,17 +69,57 @@ std::string field_of(BlockUse use) {
   return field;
 }
 
+// "pod_addresses: underlay".
+Result<void> read_pod_addresses(const Cursor& cursor, FleetCluster& cluster) {
+  if (cursor.is_null()) return {};
+  TRY(text, cursor.string());
+  for (PodAddresses each :
+       {PodAddresses::kPodRange, PodAddresses::kUnderlay, PodAddresses::kUnderlayPrefixes})
+    if (text == to_string(each)) {
+      cluster.pod_addresses = each;
+      return {};
+    }
+  return cursor.error(
+      fmt::format("'{}' is not pod-range, underlay or underlay-prefixes", text.substr(0, 64)));
+}
+
+// "25%" of a private subnet, or a number of hosts.
+Result<void> read_public(const Cursor& cursor, FleetCluster& cluster) {
+  if (!cursor.is_string()) return read_count(cursor, 0, kMostSubnetHosts, cluster.public_hosts);
+  TRY(text, cursor.string());
+  unsigned percent = 0;
+  const char* end = text.data() + text.size();
+  auto [next, error] = std::from_chars(text.data(), end, percent);
+  if (error != std::errc() || next + 1 != end || *next != '%' || percent < 1 || percent > 100)
+    return cursor.error("must be a number of hosts, or from \"1%\" to \"100%\"");
+  cluster.public_percent = percent;
+  return {};
+}
+
+// {private: 200, public: 20}: hosts of each subnet.
+Result<void> read_subnets(const Cursor& subnets, FleetCluster& cluster) {
+  if (subnets.is_null()) return {};
+  TRY_OK(subnets.expect_object());
+  TRY_OK(subnets.only({"private", "public"}));
+  TRY_OK(read_count(subnets["private"], 0, kMostSubnetHosts, cluster.private_hosts));
+  return read_public(subnets["public"], cluster);
+}
+
 }  // namespace
 
 Result<void> ClusterReader::read(const Cursor& entry) {
   TRY_OK(entry.only({"name", "id", "region", "families", "nodes", "pods_per_node", "services",
-                     "load_balancer_services", "tunnels_per_node", "growth", "cidrs", "entry"}));
+                     "load_balancer_services", "tunnels_per_node", "growth", "pod_addresses",
+                     "zones", "subnets", "cidrs", "entry"}));
   FleetCluster cluster;
   cluster.place = fleet_place(place_, entry);
   TRY_OK(read_names(entry, cluster));
   TRY(families, read_families(entry["families"], fleet_.families));
   cluster.families = std::move(families);
   TRY_OK(read_numbers(entry, cluster));
+  TRY_OK(read_pod_addresses(entry["pod_addresses"], cluster));
+  TRY_OK(read_subnets(entry["subnets"], cluster));
+  TRY_OK(read_zone_names(entry, cluster));
   TRY_OK(read_cidrs(entry["cidrs"], cluster));
   TRY_OK(read_entry_nodes(entry["entry"], cluster));
   fleet_.clusters.push_back(std::move(cluster));
@@ -107,10 +151,22 @@ Result<void> ClusterReader::read_names(const Cursor& entry, FleetCluster& cluste
   return {};
 }
 
+// Its region's zones, or some of them.
+Result<void> ClusterReader::read_zone_names(const Cursor& entry, FleetCluster& cluster) const {
+  const FleetRegion& region = *find_region(fleet_, cluster.region);
+  TRY(zones, read_zones(entry["zones"]));
+  for (const std::string& zone : zones)
+    if (std::ranges::find(region.zones, zone) == region.zones.end())
+      return entry["zones"].error(
+          fmt::format("the region '{}' has no zone '{}'", region.name, zone));
+  cluster.zones = zones.empty() ? region.zones : std::move(zones);
+  return {};
+}
+
 Result<void> ClusterReader::read_cidrs(const Cursor& cidrs, FleetCluster& cluster) const {
   if (cidrs.is_null()) return {};
   TRY_OK(cidrs.expect_object());
-  TRY_OK(cidrs.only({"underlay", "pod", "service", "load_balancer", "tunnel"}));
+  TRY_OK(cidrs.only({"underlay", "pod", "service", "load_balancer", "tunnel", "subnets"}));
   for (BlockUse use : kClusterUses) {
     const std::string field = field_of(use);  // the cursor refers to it
     Cursor ranges = cidrs[field];
@@ -124,7 +180,33 @@ Result<void> ClusterReader::read_cidrs(const Cursor& cidrs, FleetCluster& cluste
         return range.error("is not among the cluster's families");
       TRY(given, use == BlockUse::kPod ? read_given_pod(range, family)
                                        : read_given_range(place_, range, use, family));
+      if (use == BlockUse::kPod && cluster.pod_addresses != PodAddresses::kPodRange)
+        return range.error("its pods take addresses of the underlay (pod_addresses)");
       cluster.given.push_back(std::move(given));
+    }
+  }
+  return read_given_subnets(cidrs["subnets"], cluster);
+}
+
+// [{zone: a, public: true, ipv4: 10.1.0.0/24}]
+Result<void> ClusterReader::read_given_subnets(const Cursor& list, FleetCluster& cluster) const {
+  if (list.is_null()) return {};
+  TRY_OK(list.expect_array());
+  if (list.size() > kMostGivenSubnets)
+    return list.error(fmt::format("{} entries; the limit is {}", list.size(), kMostGivenSubnets));
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    Cursor entry = list.at(i);
+    TRY_OK(entry.expect_object());
+    TRY_OK(entry.only({"zone", "public", "ipv4", "ipv6"}));
+    TRY(zone, entry["zone"].string_or(""));
+    if (!zone.empty() && std::ranges::find(cluster.zones, zone) == cluster.zones.end())
+      return entry["zone"].error(fmt::format("'{}' is no zone of the cluster", zone.substr(0, 64)));
+    TRY(is_public, entry["public"].boolean_or(false));
+    for (Family family : cluster.families) {
+      Cursor cidr = entry[family_field(family)];
+      if (cidr.is_null()) continue;
+      TRY(given, read_given_range(place_, cidr, BlockUse::kUnderlay, family));
+      cluster.given_subnets.push_back({zone, is_public, given.prefix});
     }
   }
   return {};

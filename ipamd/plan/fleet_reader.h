@@ -14,6 +14,8 @@ std::string fleet_place(const DocumentPlace& place, const Cursor& cursor);
 Result<std::string> read_fleet_name(const Cursor& cursor, std::size_t most);
 // Some of `fallback`, in order; all of them where the field is missing.
 Result<std::vector<Family>> read_families(const Cursor& cursor, std::vector<Family> fallback);
+// The names of zones, each once; none where the field is missing.
+Result<std::vector<std::string>> read_zones(const Cursor& cursor);
 // Not a whole address family.
 Result<Prefix> read_fleet_prefix(const Cursor& cursor);
 Result<GivenRange> read_given_range(const DocumentPlace& place, const Cursor& cidr, BlockUse use,
@@ -32,6 +34,8 @@ class ClusterReader {
  private:
   Result<void> read_names(const Cursor& entry, FleetCluster& cluster);
   Result<void> read_cidrs(const Cursor& cidrs, FleetCluster& cluster) const;
+  Result<void> read_given_subnets(const Cursor& list, FleetCluster& cluster) const;
+  Result<void> read_zone_names(const Cursor& entry, FleetCluster& cluster) const;
   Result<GivenRange> read_given_pod(const Cursor& range, Family family) const;
 
   const DocumentPlace& place_;

@@ -183,7 +183,8 @@ TEST_CASE("a bad cluster is refused") {
        "f.yaml:12: clusters[0].nodes: must be an integer, is a string"},
       {"unknown field", a + ", node: 4}\n",
        "f.yaml:12: clusters[0].node: unknown field; known here: name, id, region, families, nodes, "
-       "pods_per_node, services, load_balancer_services, tunnels_per_node, growth, cidrs, entry"},
+       "pods_per_node, services, load_balancer_services, tunnels_per_node, growth, "
+       "pod_addresses, zones, subnets, cidrs, entry"},
       {"shrinking", a + ", growth: 0.5}\n", "f.yaml:12: clusters[0].growth: is not from 1 to 100"},
       {"growth as text", a + ", growth: much}\n",
        "f.yaml:12: clusters[0].growth: must be a number, such as 1.5"},
@@ -191,7 +192,7 @@ TEST_CASE("a bad cluster is refused") {
        "f.yaml:12: clusters[0].families: 'ipv5' is not ipv4 or ipv6"},
       {"use of cidrs", a + ", cidrs: {node: {ipv4: 10.0.0.0/24}}}\n",
        "f.yaml:12: clusters[0].cidrs.node: unknown field; known here: underlay, pod, service, "
-       "load_balancer, tunnel"},
+       "load_balancer, tunnel, subnets"},
       {"wrong family", a + ", cidrs: {underlay: {ipv4: \"fd00::/64\"}}}\n",
        "f.yaml:12: clusters[0].cidrs.underlay.ipv4: fd00::/64 is not IPv4"},
       {"family not had", a + ", families: [ipv6], cidrs: {service: {ipv4: 10.0.0.0/24}}}\n",

@@ -24,6 +24,12 @@ struct CloudRules {
   std::uint32_t reserved_first = 0;
   std::uint32_t reserved_last = 0;
   std::uint32_t node_block_factor = 1;  // a node's pod block holds pods_per_node times this
+  bool zonal_subnets = false;           // a subnet belongs to one zone
+  int pod_prefix_length = 0;            // of the prefixes that nodes get for pods; 0: no such thing
+  // IPv6 networks that are divided into subnets: the longest, and the step from one length to the
+  // next; 0: any.
+  int network_longest_v6 = 0;
+  int network_step_v6 = 0;
 };
 const CloudRules& rules_of(Cloud cloud);
 
@@ -85,6 +91,43 @@ Result<RangeSize> size_of(const Fleet& fleet, const FleetCluster& cluster, Block
                           Family family, int node_prefix_length);
 RangeSize clusterset_size(std::uint32_t services, Family family);
 
+// ---- what an underlay holds (subnets.cpp) ----------------------------------------------------
+
+// What a node takes beside its own address.
+struct NodeLoad {
+  std::uint64_t pods = 0;    // addresses
+  std::uint64_t prefix = 0;  // taken in aligned pieces of this many; 0: one by one
+};
+NodeLoad load_of(PodAddresses pods, std::uint32_t pods_per_node, const CloudRules& rules);
+template <class Cluster>  // FleetCluster, PlannedCluster
+NodeLoad load_of(const Cluster& cluster, const CloudRules& rules) {
+  return load_of(cluster.pod_addresses, cluster.pods_per_node, rules);
+}
+// How many IPv4 addresses a subnet with so many nodes needs, the cloud's included.
+std::uint64_t underlay_addresses(std::uint64_t nodes, const NodeLoad& load,
+                                 const CloudRules& rules);
+std::uint64_t nodes_in(const Prefix& subnet, const NodeLoad& load, const CloudRules& rules);
+
+bool is_divided(const FleetCluster& cluster);
+// The prefix length of the smallest underlay that can be divided for so many nodes.
+int divided_length(const FleetCluster& cluster, const CloudRules& rules, Family family,
+                   std::uint64_t nodes);
+// The subnets of an underlay, private ones first, in order of zones: those of `before` that lie in
+// it and belong to the cluster's zones, and what is missing beside them. Nothing when it has no
+// room.
+std::optional<std::vector<Subnet>> divide(const FleetCluster& cluster, const CloudRules& rules,
+                                          const Prefix& underlay, std::uint64_t nodes,
+                                          const std::vector<Subnet>& before);
+
+// What of it stands already: given subnets, and those of the previous plan (may be null).
+std::vector<Subnet> subnets_before(const PlannedCluster* previous, const FleetCluster& cluster);
+// Whether a given underlay has room for the subnets of the present nodes.
+Result<void> check_division(const Fleet& fleet, const FleetCluster& cluster,
+                            const GivenRange& underlay, const std::vector<Subnet>& before);
+// Fills planned.subnets in from its underlays.
+Result<void> divide_underlays(const FleetCluster& cluster, const PlannedCluster* previous,
+                              PlannedCluster& planned);
+
 std::string count_text(uint128 count);  // "4096", "2^64", "about 2^65.3"
 
 // A given range must do for what the cluster has now (growth is not asked of it) and keep to the
@@ -94,6 +137,12 @@ Result<void> check_given(const Fleet& fleet, const FleetCluster& cluster, const 
 // check_plan's part for one cluster: its numbers, sizes and places, not other clusters' ranges.
 Result<void> check_planned_cluster(const Fleet& fleet, const FleetCluster& cluster,
                                    const PlannedCluster& planned);
+
+// Parts of it (check_subnets.cpp): what is wrong with the subnets of an underlay, "" when nothing
+// is; and whether a subnet holds so many nodes of the cluster, counted.
+std::string wrong_subnets(const FleetCluster& cluster, const PlannedCluster& planned,
+                          const PlannedRange& underlay, std::uint64_t nodes);
+bool holds(const Prefix& subnet, std::uint64_t nodes, const PlannedCluster& planned);
 
 // ---- bounds (certificate.cpp, conflict.cpp)
 // ---------------------------------------------------

@@ -1,7 +1,7 @@
-// Where new ranges go. First into the zones that their region has, which costs no route. What is
-// left gets as few new zones as the search for the optimum finds (optimum.h), with room to grow
-// where space allows: a zone is a multiple of what it must be, up to its region's fair share, and a
-// range has a free neighbour to double into. All is placed largest first: with power-of-two
+// Where new ranges go. First into the tracts that their region has, which costs no route. What is
+// left gets as few new tracts as the search for the optimum finds (optimum.h), with room to grow
+// where space allows: a tract is a multiple of what it must be, up to its region's fair share, and
+// a range has a free neighbour to double into. All is placed largest first: with power-of-two
 // requests and blocks any such order finds a place for all whenever one exists, so the choice among
 // free blocks is free to serve routes and growth.
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace tombolo {
 namespace {
 
-constexpr int kMostGrowth = 6;  // a new zone is at most 2^6 times as large as it must be
+constexpr int kMostGrowth = 6;  // a new tract is at most 2^6 times as large as it must be
 
 std::size_t slot(int region) {
   return static_cast<std::size_t>(region);
@@ -25,15 +25,15 @@ Sizes doubled(const Sizes& sizes) {
 
 }  // namespace
 
-// New zones by region, and which requests lie outside of them.
+// New tracts by region, and which requests lie outside of them.
 struct FamilyPlanner::Layout {
-  std::vector<Sizes> zones;
-  std::vector<Sizes> outside;  // by region: unrouted requests for which its zones have no room
+  std::vector<Sizes> tracts;
+  std::vector<Sizes> outside;  // by region: unrouted requests for which its tracts have no room
   Sizes shared;
   int growth = 0;
   Sizes items() const {
     Sizes all = shared;
-    for (const Sizes& each : zones) all.add(each);
+    for (const Sizes& each : tracts) all.add(each);
     for (const Sizes& each : outside) all.add(each);
     return all;
   }
@@ -62,17 +62,17 @@ std::vector<FamilyPlanner::Request> FamilyPlanner::place(std::vector<Request> re
 }
 
 std::vector<FamilyPlanner::Request> FamilyPlanner::place_batch(Batch& batch, std::size_t tier) {
-  join_zones(batch);
-  if (batch.requests.empty() || found_zones(batch)) return {};
+  join_tracts(batch);
+  if (batch.requests.empty() || found_tracts(batch)) return {};
   return place_singly(batch, tier);
 }
 
-// Takes the requests out of the batch for which zones of their region have room.
-void FamilyPlanner::join_zones(Batch& batch) {
+// Takes the requests out of the batch for which tracts of their region have room.
+void FamilyPlanner::join_tracts(Batch& batch) {
   std::erase_if(batch.requests, [&](const Request& request) {
     int region = region_of(request.cluster);
-    if (region == kNobody || zones_[slot(region)].empty()) return false;
-    auto prefix = take_in_zones(batch, request, is_routed(request.use));
+    if (region == kNobody || tracts_[slot(region)].empty()) return false;
+    auto prefix = take_in_tracts(batch, request, is_routed(request.use));
     if (prefix)
       assign(request.cluster,
              {request.use, *prefix, request.size.node_prefix_length, RangeOrigin::kAssigned});
@@ -91,13 +91,13 @@ int FamilyPlanner::doublings(const Batch& batch) const {
 
 // The smallest hole in which the range can grow, else one that is nobody's room to double, else
 // any (`last_resort`).
-std::optional<Prefix> FamilyPlanner::take_in_zones(const Batch& batch, const Request& request,
-                                                   bool last_resort) {
+std::optional<Prefix> FamilyPlanner::take_in_tracts(const Batch& batch, const Request& request,
+                                                    bool last_resort) {
   const int length = request.size.length;
   auto hole_in = [&](FreeSpace Pool::* space, int wanted) -> std::optional<Prefix> {
-    for (const Zone& zone : zones_[slot(region_of(request.cluster))]) {
-      if (std::ranges::find(batch.pools, zone.pool) == batch.pools.end()) continue;
-      auto hole = (pools_[zone.pool].*space).best_fit_inside(wanted, zone.wide);
+    for (const Tract& tract : tracts_[slot(region_of(request.cluster))]) {
+      if (std::ranges::find(batch.pools, tract.pool) == batch.pools.end()) continue;
+      auto hole = (pools_[tract.pool].*space).best_fit_inside(wanted, tract.wide);
       if (hole) return Prefix(hole->base(), length);
     }
     return std::nullopt;
@@ -122,9 +122,9 @@ int FamilyPlanner::fair_share(const Batch& batch) const {
   return std::max(0, largest - bits_for(fleet_.regions.size()) - 1);
 }
 
-// Lays all requests out in as few new zones as there can be. False when they do not fit at all.
-bool FamilyPlanner::found_zones(const Batch& batch) {
-  std::vector<RegionDemand> regions(zones_.size());
+// Lays all requests out in as few new tracts as there can be. False when they do not fit at all.
+bool FamilyPlanner::found_tracts(const Batch& batch) {
+  std::vector<RegionDemand> regions(tracts_.size());
   Layout layout;
   for (const Request& request : batch.requests) {
     int exponent = bits_of(family_) - request.size.length;
@@ -145,21 +145,21 @@ bool FamilyPlanner::found_zones(const Batch& batch) {
     if (!here.feasible || here.routes > best.routes) continue;
     for (int growth = kMostGrowth; growth >= -1; --growth) {
       layout.growth = growth;
-      layout.zones.assign(regions.size(), {});
+      layout.tracts.assign(regions.size(), {});
       layout.outside.assign(regions.size(), {});
       for (std::size_t i = 0; i < regions.size(); ++i) {
         const Sizes& least = here.blocks[i];
         for (int at = 0; at < 128; ++at)
           if (std::uint32_t count = least.count[static_cast<std::size_t>(at)]; count > 0)
-            layout.zones[i].add(std::max(at, std::min(at + std::max(growth, 0), share)), count);
+            layout.tracts[i].add(std::max(at, std::min(at + std::max(growth, 0), share)), count);
         Sizes everything = regions[i].routed;
         everything.add(regions[i].unrouted);
-        // Without growth: services beside the zones (0), or in what zones leave (-1).
-        bool inside = growth > 0 && fits(doubled(everything), layout.zones[i]);
+        // Without growth: services beside the tracts (0), or in what tracts leave (-1).
+        bool inside = growth > 0 && fits(doubled(everything), layout.tracts[i]);
         if (inside) continue;
         layout.outside[i] = regions[i].unrouted;
         if (growth >= 0) continue;
-        Sizes left = layout.zones[i];
+        Sizes left = layout.tracts[i];
         pack(regions[i].routed, left);
         layout.outside[i] = pack(regions[i].unrouted, left);
       }
@@ -187,7 +187,7 @@ std::optional<Prefix> FamilyPlanner::smallest_hole(const Batch& batch, FreeSpace
   return found;
 }
 
-// Zones and what lies outside of them, the largest first; then the ranges in each region's zones.
+// Tracts and what lies outside of them, the largest first; then the ranges in each region's tracts.
 void FamilyPlanner::lay_out(const Batch& batch, const Layout& layout, FreeSpace Pool::* space) {
   const int bits = bits_of(family_);
   const int doublings_left = doublings(batch);
@@ -195,10 +195,10 @@ void FamilyPlanner::lay_out(const Batch& batch, const Layout& layout, FreeSpace 
     FreeSpace free;
     FreeSpace open;
   };
-  std::vector<Rooms> rooms(layout.zones.size(),
+  std::vector<Rooms> rooms(layout.tracts.size(),
                            {FreeSpace(family_, bits), FreeSpace(family_, bits)});
   std::vector<Sizes> outside = layout.outside;
-  std::vector<std::vector<Request>> inside(layout.zones.size());
+  std::vector<std::vector<Request>> inside(layout.tracts.size());
   std::vector<Request> alone;
   for (const Request& request : batch.requests) {
     int region = region_of(request.cluster);
@@ -213,13 +213,14 @@ void FamilyPlanner::lay_out(const Batch& batch, const Layout& layout, FreeSpace 
   auto next = alone.begin();
   for (int at = bits - 1; at >= 0; --at) {
     for (std::size_t region = 0; region < rooms.size(); ++region)
-      for (std::uint32_t i = 0; i < layout.zones[region].count[static_cast<std::size_t>(at)]; ++i) {
-        auto zone = smallest_hole(batch, space, bits - at);
-        ENSURE(zone.has_value(), "no room for a zone that fits");
-        // Off the market until all zones are taken; free again below.
-        for (std::size_t index : batch.pools) (pools_[index].*space).remove(*zone);
-        rooms[region].free.add(*zone);
-        rooms[region].open.add(*zone);
+      for (std::uint32_t i = 0; i < layout.tracts[region].count[static_cast<std::size_t>(at)];
+           ++i) {
+        auto tract = smallest_hole(batch, space, bits - at);
+        ENSURE(tract.has_value(), "no room for a tract that fits");
+        // Off the market until all tracts are taken; free again below.
+        for (std::size_t index : batch.pools) (pools_[index].*space).remove(*tract);
+        rooms[region].free.add(*tract);
+        rooms[region].open.add(*tract);
       }
     for (; next != alone.end() && next->size.length == bits - at; ++next) {
       auto hole = smallest_hole(batch, space, next->size.length);
@@ -231,15 +232,15 @@ void FamilyPlanner::lay_out(const Batch& batch, const Layout& layout, FreeSpace 
   }
   for (std::size_t region = 0; region < rooms.size(); ++region) {
     auto& [free, open] = rooms[region];
-    for (const Prefix& zone : free.blocks())
+    for (const Prefix& tract : free.blocks())
       for (std::size_t index : batch.pools)
-        if (pools_[index].root->prefix.contains(zone)) (pools_[index].*space).add(zone);
+        if (pools_[index].root->prefix.contains(tract)) (pools_[index].*space).add(tract);
     for (const Request& request : inside[region]) {
       std::optional<Prefix> hole;
       for (int room = doublings_left; room >= 0 && !hole; --room)
         hole = open.best_fit(request.size.length - room);
       if (!hole) hole = free.best_fit(request.size.length);
-      ENSURE(hole.has_value(), "no room in a zone that fits: {}", request_text(request));
+      ENSURE(hole.has_value(), "no room in a tract that fits: {}", request_text(request));
       Prefix prefix(hole->base(), request.size.length);
       free.remove(prefix);
       open.remove(prefix);
@@ -257,7 +258,7 @@ std::vector<FamilyPlanner::Request> FamilyPlanner::place_singly(const Batch& bat
   std::vector<Request> rest;
   for (const Request& request : batch.requests) {
     std::optional<Prefix> hole;
-    if (region_of(request.cluster) != kNobody) hole = take_in_zones(batch, request, true);
+    if (region_of(request.cluster) != kNobody) hole = take_in_tracts(batch, request, true);
     for (FreeSpace Pool::* space : {&Pool::outside, &Pool::free})
       if (!hole) hole = smallest_hole(batch, space, request.size.length);
     if (!hole) {

@@ -9,6 +9,20 @@ namespace {
 
 constexpr std::uint32_t kDefaultEntryNodes = 2;
 
+// Whether a node may have the address: not a gateway's, in no public subnet.
+bool may_be_node(const PlannedCluster& planned, const Prefix& underlay, Ip ip) {
+  auto is_host = [&](const Prefix& subnet) {
+    return subnet.contains(ip) && ip != gateway_of(subnet) && ip != subnet.base();
+  };
+  bool divided = false;
+  for (const Subnet& subnet : planned.subnets) {
+    if (subnet.prefix.family() != ip.family()) continue;
+    if (!subnet.is_public && is_host(subnet.prefix)) return true;
+    divided = true;
+  }
+  return !divided && is_host(underlay);
+}
+
 // The next hops towards a cluster's pods: the addresses or nodes that the fleet file names, else
 // its first two nodes.
 Result<std::vector<Ip>> entry_of(const FleetCluster& wanted, const PlannedCluster& planned) {
@@ -18,8 +32,7 @@ Result<std::vector<Ip>> entry_of(const FleetCluster& wanted, const PlannedCluste
     for (Ip ip : wanted.entry_ips) {
       if (ip.family() != family) continue;
       const PlannedRange* underlay = find_range(planned, BlockUse::kUnderlay, family);
-      TRY(gateway, gateway_address(planned, family));
-      if (!underlay->prefix.contains(ip) || ip == gateway || ip == underlay->prefix.base())
+      if (underlay == nullptr || !may_be_node(planned, underlay->prefix, ip))
         return fail(Code::kFailedPrecondition,
                     "{}: cluster {}: entry {} is no node's address in the underlay {}",
                     wanted.place, wanted.name, ip, underlay->prefix);
@@ -66,11 +79,15 @@ Result<PlannedCluster> planned_cluster(const Fleet& fleet, const FleetCluster& c
   planned.cloud = region->cloud;
   planned.nodes = cluster.nodes;
   planned.pods_per_node = cluster.pods_per_node;
+  planned.pod_addresses = cluster.pod_addresses;
   return planned;
 }
 
-Result<void> complete(const FleetCluster& cluster, PlannedCluster& planned) {
+// `previous` is what an earlier plan has of the cluster; null: nothing.
+Result<void> complete(const FleetCluster& cluster, const PlannedCluster* previous,
+                      PlannedCluster& planned) {
   sort_ranges(planned.ranges);
+  TRY_OK(divide_underlays(cluster, previous, planned));
   TRY(entry, entry_of(cluster, planned));
   planned.entry = std::move(entry);
   return {};
@@ -113,8 +130,14 @@ Result<void> FleetPlanner::State::search(const Plan* previous) {
           .push_back(each.range);
   }
   sort_ranges(plan.clusterset);
-  for (std::size_t i = 0; i < fleet.clusters.size(); ++i)
-    TRY_OK(complete(fleet.clusters[i], plan.clusters[i]));
+  std::map<std::string_view, const PlannedCluster*> before;
+  if (previous != nullptr)
+    for (const PlannedCluster& cluster : previous->clusters) before.emplace(cluster.name, &cluster);
+  for (std::size_t i = 0; i < fleet.clusters.size(); ++i) {
+    auto old = before.find(fleet.clusters[i].name);
+    TRY_OK(
+        complete(fleet.clusters[i], old == before.end() ? nullptr : old->second, plan.clusters[i]));
+  }
   std::ranges::sort(plan.clusters, {}, &PlannedCluster::name);
   return {};
 }
@@ -188,7 +211,7 @@ Result<const PlannedCluster*> FleetPlanner::join(FleetCluster cluster) {
       TRY(assignments, family.add(index));
       for (const Assignment& each : assignments) planned.ranges.push_back(each.range);
     }
-    TRY_OK(complete(joined, planned));
+    TRY_OK(complete(joined, nullptr, planned));
     TRY_OK(check_planned_cluster(state.fleet, joined, planned));
     return state.prove_free(planned);
   };

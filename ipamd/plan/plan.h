@@ -45,7 +45,9 @@ struct PlannedCluster {
   Cloud cloud = Cloud::kOnPrem;
   std::uint32_t nodes = 0;
   std::uint32_t pods_per_node = 0;
+  PodAddresses pod_addresses = PodAddresses::kPodRange;
   std::vector<PlannedRange> ranges;  // by family and use; IPv4 first
+  std::vector<Subnet> subnets;       // of the underlay: IPv4 first, private first, by zone
   std::vector<Ip> entry;             // what routers outside use as next hop towards its pods
   bool operator==(const PlannedCluster&) const = default;
 };
@@ -123,12 +125,18 @@ std::vector<PlanBlock> blocks_of(const Plan& plan);
 const PlannedCluster* find_cluster(const Plan& plan, std::string_view name);  // null: no such one
 const PlannedRange* find_range(const PlannedCluster& cluster, BlockUse use, Family family);
 
-// The addresses inside an underlay range: host 1 is the gateway (the router between the clusters),
-// nodes follow from host 2 on, after what the cloud keeps for itself (AWS and Azure: hosts 0 to 3
-// and the last; GCP: 0, 1 and the last two). kNotFound when the cluster has no underlay of the
-// family, kOutOfRange when it has no room for that many nodes.
-Result<Ip> gateway_address(const PlannedCluster& cluster, Family family);
+// The addresses inside an underlay range, or inside each of its subnets: host 1 is the gateway (the
+// router between the clusters), nodes follow from host 2 on, after what the cloud keeps for itself
+// (AWS and Azure: hosts 0 to 3 and the last; GCP: 0, 1 and the last two). Nodes take turns between
+// the zones: the first is in the first, the second in the second. kNotFound when the cluster has no
+// underlay of the family, kOutOfRange when it has no room for that many nodes.
 Result<Ip> node_address(const PlannedCluster& cluster, Family family, unsigned index);
+// The subnet that the node is in, or the underlay; and its gateway.
+Result<Prefix> node_subnet(const PlannedCluster& cluster, Family family, unsigned index);
+Result<Ip> gateway_address(const PlannedCluster& cluster, Family family, unsigned index = 0);
+Ip gateway_of(const Prefix& subnet);
+// "subnet a", "public subnet a"; without a zone "subnet".
+std::string subnet_name(const Subnet& subnet);
 
 struct RouteEntry {
   std::string cluster;  // where it leads
@@ -141,9 +149,10 @@ struct RouteEntry {
 // What a router between the clusters, with an interface in every underlay, must hold: each pod
 // range, and each range of a load balancer, by way of its cluster's entry nodes.
 std::vector<RouteEntry> plan_routes(const Plan& plan);
-// What a node of `cluster` must hold: what is routed of all others by way of its gateway.
-// kNotFound when there is no such cluster.
-Result<std::vector<RouteEntry>> plan_routes_of(const Plan& plan, std::string_view cluster);
+// What a node of `cluster` (the first is 0) must hold: what is routed of all others, and the other
+// subnets of its own, by way of the gateway of its subnet. kNotFound when there is no such cluster.
+Result<std::vector<RouteEntry>> plan_routes_of(const Plan& plan, std::string_view cluster,
+                                               unsigned node = 0);
 // "ip route replace 10.1.0.0/20 nexthop via 10.0.0.2 nexthop via 10.0.0.3", "ip -6 route …".
 std::string route_command(const RouteEntry& route);
 
@@ -160,8 +169,8 @@ std::vector<RegionSummary> region_summaries(const Plan& plan);
 std::string text_of(const Certificate& certificate);
 
 // The oldest format version that can hold the plan: 1, 2 when a cluster has no id, 3 with ranges
-// for load balancers or tunnels. With the certificate: its figures, the summaries, and all ranges
-// in order of address.
+// for load balancers or tunnels, subnets, or pods in the underlay. With the certificate: its
+// figures, the summaries, and all ranges in order of address.
 json::value plan_to_json(const Plan& plan);
 // Unknown fields are ignored (a newer writer of the same format), a newer format is refused.
 Result<Plan> plan_from_json(const Cursor& document);

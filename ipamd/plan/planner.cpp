@@ -5,9 +5,14 @@
 #include <algorithm>
 
 namespace tombolo {
+namespace {
+
+constexpr int kMostExtraBits = 3;  // by which an underlay may outgrow what it needs from nothing
+
+}  // namespace
 
 FamilyPlanner::FamilyPlanner(const Fleet& fleet, Family family, const Plan* previous)
-    : fleet_(fleet), family_(family), previous_(previous), zones_(fleet.regions.size()) {
+    : fleet_(fleet), family_(family), previous_(previous), tracts_(fleet.regions.size()) {
   for (const FleetRoot& root : fleet.roots) {
     if (root.prefix.family() != family) continue;
     FreeSpace space(family, root.prefix.length());
@@ -31,7 +36,7 @@ Result<std::vector<Assignment>> FamilyPlanner::run() {
   for (const Request& request : requests_) hold(request);
   std::ranges::sort(requests_, {}, [this](const Request& r) { return order_of(r); });
   std::erase_if(requests_, [&](const Request& request) { return grow(request); });
-  find_zones();
+  find_tracts();
   auto missing = place(std::move(requests_));
   if (!missing.empty()) return std::unexpected(explain(missing.front()));
   requests_.clear();
@@ -74,7 +79,7 @@ void FamilyPlanner::remove(std::size_t cluster, const std::vector<PlannedRange>&
       if (held != end) unclaim(pool, held);
     }
   }
-  if (region_of(cluster) != kNobody) find_zones_of(region_of(cluster));
+  if (region_of(cluster) != kNobody) find_tracts_of(region_of(cluster));
 }
 
 Result<void> FamilyPlanner::collect() {
@@ -92,6 +97,9 @@ Result<void> FamilyPlanner::want(std::size_t cluster, BlockUse use) {
   for (const GivenRange& range : given) {
     if (range.use != use || range.prefix.family() != family_) continue;
     if (cluster != kNoCluster) TRY_OK(check_given(fleet_, fleet_.clusters[cluster], range));
+    if (use == BlockUse::kUnderlay)
+      TRY_OK(check_division(fleet_, fleet_.clusters[cluster], range,
+                            subnets_before(previous_cluster(cluster), fleet_.clusters[cluster])));
     assignments_.push_back(
         {cluster, {use, range.prefix, range.node_prefix_length, RangeOrigin::kGiven}});
     return {};
@@ -125,6 +133,7 @@ bool FamilyPlanner::keep(const Request& request) {
     // Larger than needed is fine, but not larger than a rule allows.
     GivenRange as_given{request.use, old->prefix, old->node_prefix_length, {}};
     if (!check_given(fleet_, clusters[request.cluster], as_given)) return false;
+    if (!has_room(request, old->prefix)) return false;
   }
   const Pool* pool = pool_around(old->prefix, request.use, region_of(request.cluster));
   if (pool == nullptr || !pool->free.contains(old->prefix)) return false;
@@ -132,19 +141,41 @@ bool FamilyPlanner::keep(const Request& request) {
   return true;
 }
 
-// True when the previous range can be enlarged around its addresses.
+// Whether an underlay can be divided as its cluster wants it, around the subnets that there are.
+bool FamilyPlanner::has_room(const Request& request, const Prefix& prefix) const {
+  if (request.use != BlockUse::kUnderlay) return true;
+  const FleetCluster& cluster = fleet_.clusters[request.cluster];
+  if (!is_divided(cluster)) return true;
+  const FleetRegion& region = fleet_.regions[static_cast<std::size_t>(region_of(request.cluster))];
+  return divide(cluster, rules_of(region.cloud), prefix,
+                planned_count(cluster.nodes, cluster.growth_percent),
+                subnets_before(previous_cluster(request.cluster), cluster))
+      .has_value();
+}
+
+// True when the previous range can be enlarged around its addresses. An underlay whose subnets stay
+// may have to be larger than one that is divided anew.
 bool FamilyPlanner::grow(const Request& request) {
   const PlannedRange* old = request.previous;
-  if (old == nullptr || old->prefix.length() <= request.size.length ||
-      old->node_prefix_length != request.size.node_prefix_length)
-    return false;
-  Prefix grown(old->prefix.base(), request.size.length);
+  if (old == nullptr || old->node_prefix_length != request.size.node_prefix_length) return false;
+  int length = request.size.length;
+  if (!has_room(request, old->prefix)) length = std::min(length, old->prefix.length() - 1);
+  for (int more = 0; more < kMostExtraBits && length - more > 0; ++more)
+    if (has_room(request, Prefix(old->prefix.base(), length - more)))
+      return grow_to(request, length - more);
+  return false;
+}
+
+bool FamilyPlanner::grow_to(const Request& request, int length) {
+  const PlannedRange* old = request.previous;
+  if (old->prefix.length() <= length) return false;
+  Prefix grown(old->prefix.base(), length);
   Pool* pool = pool_around(grown, request.use, region_of(request.cluster));
   if (pool == nullptr) return false;
   // The old range itself is held (see hold); everything else up to the new size must be free.
-  for (int length = old->prefix.length(); length > grown.length(); --length) {
-    Prefix part(old->prefix.base(), length);
-    Prefix other(Ip(family_, part.base().value() ^ (uint128{1} << part.host_bits())), length);
+  for (int at = old->prefix.length(); at > grown.length(); --at) {
+    Prefix part(old->prefix.base(), at);
+    Prefix other(Ip(family_, part.base().value() ^ (uint128{1} << part.host_bits())), at);
     if (!pool->free.contains(other)) return false;
   }
   auto [begin, end] = pool->claims.equal_range(old->prefix.base().value());
@@ -215,7 +246,7 @@ void FamilyPlanner::assign(std::size_t cluster, PlannedRange range) {
   Claim made{range.prefix, std::move(text), place_of(cluster), region_of(cluster),
              is_routed(range.use)};
   claim(made);
-  keep_zones_right(made);
+  keep_tracts_right(made);
   assignments_.push_back({cluster, range});
 }
 
@@ -263,8 +294,13 @@ const PlannedRange* FamilyPlanner::previous_range(std::size_t cluster, BlockUse 
       if (range.prefix.family() == family_) return &range;
     return nullptr;
   }
+  const PlannedCluster* old = previous_cluster(cluster);
+  return old == nullptr ? nullptr : find_range(*old, use, family_);
+}
+
+const PlannedCluster* FamilyPlanner::previous_cluster(std::size_t cluster) const {
   auto old = previous_clusters_.find(fleet_.clusters[cluster].name);
-  return old == previous_clusters_.end() ? nullptr : find_range(*old->second, use, family_);
+  return old == previous_clusters_.end() ? nullptr : old->second;
 }
 
 }  // namespace tombolo

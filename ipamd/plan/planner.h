@@ -65,7 +65,7 @@ class FamilyPlanner {
     const PlannedRange* previous = nullptr;  // what the previous plan had, too small or unusable
   };
   // Where a region has routed ranges: one summary route. `wide` touches nothing foreign.
-  struct Zone {
+  struct Tract {
     std::size_t pool = 0;
     Prefix wide;
     Prefix tight;
@@ -82,30 +82,34 @@ class FamilyPlanner {
   Result<void> want(std::size_t cluster, BlockUse use);
   bool keep(const Request& request);
   bool grow(const Request& request);
+  bool grow_to(const Request& request, int length);
   std::tuple<int, std::uint32_t, BlockUse, std::string> order_of(const Request& request) const;
   void hold(const Request& request);
   void claim(const Claim& claim);
   void unclaim(Pool& pool, std::multimap<uint128, Claim>::iterator claim);
   void assign(std::size_t cluster, PlannedRange range);
+  bool has_room(const Request& request, const Prefix& prefix) const;
   int region_of(std::size_t cluster) const;
   std::vector<std::vector<std::size_t>> tiers_of(const Request& request) const;
   bool admits(const Pool& pool, BlockUse use, int region) const;
   Pool* pool_around(const Prefix& prefix, BlockUse use, int region);
   const PlannedRange* previous_range(std::size_t cluster, BlockUse use) const;
+  const PlannedCluster* previous_cluster(std::size_t cluster) const;
 
-  // zones.cpp: what belongs together
-  void find_zones();
-  void find_zones_of(int region);
-  void add_to_zones(const Claim& claim, std::size_t pool, bool close);
-  void keep_zones_right(const Claim& claim);
+  // tracts.cpp: what belongs together
+  void find_tracts();
+  void find_tracts_of(int region);
+  void add_to_tracts(const Claim& claim, std::size_t pool, bool close);
+  void keep_tracts_right(const Claim& claim);
   bool foreign_inside(const Pool& pool, const Prefix& cover, int region) const;
 
   // placement.cpp: where new ranges go. Each returns what had no room.
   std::vector<Request> place(std::vector<Request> requests);
   std::vector<Request> place_batch(Batch& batch, std::size_t tier);
-  void join_zones(Batch& batch);
-  std::optional<Prefix> take_in_zones(const Batch& batch, const Request& request, bool last_resort);
-  bool found_zones(const Batch& batch);
+  void join_tracts(Batch& batch);
+  std::optional<Prefix> take_in_tracts(const Batch& batch, const Request& request,
+                                       bool last_resort);
+  bool found_tracts(const Batch& batch);
   std::vector<Request> place_singly(const Batch& batch, std::size_t tier);
   Sizes supply_of(const Batch& batch, FreeSpace Pool::* space) const;
   int fair_share(const Batch& batch) const;
@@ -126,8 +130,8 @@ class FamilyPlanner {
   std::unordered_map<std::string_view, const PlannedCluster*> previous_clusters_;
   std::unordered_map<std::string_view, int> regions_;
   std::vector<Pool> pools_;
-  std::vector<std::vector<Zone>> zones_;  // by region
-  bool zoned_ = false;                    // zones_ are found and kept right
+  std::vector<std::vector<Tract>> tracts_;  // by region
+  bool mapped_ = false;                     // tracts_ are found and kept right
   std::vector<Request> requests_;
   std::vector<Assignment> assignments_;
 };

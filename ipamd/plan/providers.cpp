@@ -52,7 +52,8 @@ Result<void> read_number(const Cursor& cursor, Number& number) {
 }
 
 Result<void> read_provider(const Cursor& file, std::size_t index, Rules& rules) {
-  TRY_OK(file.only({"name", "underlay", "node_block_factor", "forbidden"}));
+  TRY_OK(file.only({"name", "underlay", "node_block_factor", "zonal_subnets", "pod_prefix_length",
+                    "divided_v6", "forbidden"}));
   CloudRules& cloud = rules.clouds.at(index);
   TRY(name, file["name"].string());
   cloud.name = std::move(name);
@@ -63,6 +64,15 @@ Result<void> read_provider(const Cursor& file, std::size_t index, Rules& rules) 
   TRY_OK(read_number(underlay["reserved_first"], cloud.reserved_first));
   TRY_OK(read_number(underlay["reserved_last"], cloud.reserved_last));
   TRY_OK(read_number(file["node_block_factor"], cloud.node_block_factor));
+  TRY(zonal, file["zonal_subnets"].boolean_or(false));
+  cloud.zonal_subnets = zonal;
+  if (Cursor length = file["pod_prefix_length"]; !length.is_null())
+    TRY_OK(read_number(length, cloud.pod_prefix_length));
+  if (Cursor divided = file["divided_v6"]; !divided.is_null()) {
+    TRY_OK(divided.only({"smallest", "step"}));
+    TRY_OK(read_number(divided["smallest"], cloud.network_longest_v6));
+    TRY_OK(read_number(divided["step"], cloud.network_step_v6));
+  }
   return read_forbidden(file["forbidden"], static_cast<Cloud>(index), rules.forbidden);
 }
 

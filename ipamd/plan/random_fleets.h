@@ -31,6 +31,16 @@ inline FleetCluster random_cluster(const Fleet& fleet, std::uint32_t id) {
   cluster.growth_percent = *rc::gen::element(100U, 100U, 150U, 200U, 400U);
   if (number(0, 2) == 0) cluster.load_balancer_services = number(1, 300);
   if (number(0, 2) == 0) cluster.tunnels_per_node = number(1, 3);
+  const std::vector<std::string> zones{"a", "b", "c"};
+  if (number(0, 3) == 0) cluster.zones.assign(zones.begin(), zones.begin() + number(1, 3));
+  if (number(0, 4) == 0) cluster.public_hosts = number(1, 60);
+  if (number(0, 8) == 0) cluster.public_percent = number(1, 100);
+  // As many pods as a network of AWS can hold.
+  if (number(0, 4) == 0 && cluster.nodes * (cluster.pods_per_node + 17) < 2000)
+    cluster.pod_addresses =
+        find_region(fleet, cluster.region)->cloud == Cloud::kAws
+            ? *rc::gen::element(PodAddresses::kUnderlay, PodAddresses::kUnderlayPrefixes)
+            : PodAddresses::kUnderlay;
   cluster.place = fmt::format("f.yaml:{}", id);
   return cluster;
 }

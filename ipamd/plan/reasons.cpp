@@ -18,11 +18,20 @@ void add_reasons(const FleetCluster& cluster, const PlannedRange& range, Cloud c
   const bool v4 = range.prefix.family() == Family::kV4;
   if (range.use == BlockUse::kUnderlay && v4) {
     std::uint64_t nodes = planned_count(cluster.nodes, cluster.growth_percent);
-    int bits = bits_for(nodes + rules.reserved_first + rules.reserved_last);
+    if (is_divided(cluster) && rules.zonal_subnets)
+      nodes /= std::max<std::size_t>(cluster.zones.size(), 1);
+    int bits = bits_for(underlay_addresses(nodes, load_of(cluster, rules), rules));
     if (32 - bits > rules.underlay_longest)
       reasons[fmt::format("{} has no subnet smaller than /{}", rules.name, rules.underlay_longest)]
           .push_back(cluster.name);
   }
+  if (range.use == BlockUse::kUnderlay && !v4 && is_divided(cluster) &&
+      rules.network_longest_v6 > 0)
+    reasons[fmt::format("{} divides IPv6 networks of /{} and, in steps of {}, larger ones",
+                        rules.name, rules.network_longest_v6, rules.network_step_v6)]
+        .push_back(cluster.name);
+  if (range.use == BlockUse::kUnderlay && v4 && !cluster.zones.empty() && !rules.zonal_subnets)
+    reasons[fmt::format("{} has subnets that span zones", rules.name)].push_back(cluster.name);
   if (range.use == BlockUse::kPod && v4 && rules.node_block_factor > 1 &&
       bits_for(cluster.pods_per_node * rules.node_block_factor) >
           bits_for(cluster.pods_per_node + kubernetes.node_block_own))

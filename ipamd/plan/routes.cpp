@@ -1,4 +1,4 @@
-// Addresses inside underlay ranges, and the routes that follow from a plan.
+// The routes that follow from a plan.
 #include <algorithm>
 #include <map>
 
@@ -6,15 +6,6 @@
 
 namespace tombolo {
 namespace {
-
-constexpr std::uint32_t kGatewayHost = 1;
-
-Result<const PlannedRange*> underlay_of(const PlannedCluster& cluster, Family family) {
-  const PlannedRange* underlay = find_range(cluster, BlockUse::kUnderlay, family);
-  if (underlay == nullptr)
-    return fail(Code::kNotFound, "cluster {} has no {} underlay", cluster.name, to_string(family));
-  return underlay;
-}
 
 struct Owned {
   Prefix prefix;
@@ -80,22 +71,13 @@ class Neighbours {
   std::vector<std::size_t> run_ends_;  // of each: the first that is not of its run
 };
 
+bool has_subnets(const PlannedCluster& cluster, Family family) {
+  return std::ranges::count_if(cluster.subnets, [&](const Subnet& subnet) {
+           return subnet.prefix.family() == family;
+         }) > 1;
+}
+
 }  // namespace
-
-Result<Ip> gateway_address(const PlannedCluster& cluster, Family family) {
-  TRY(underlay, underlay_of(cluster, family));
-  return underlay->prefix.at(kGatewayHost);
-}
-
-Result<Ip> node_address(const PlannedCluster& cluster, Family family, unsigned index) {
-  TRY(underlay, underlay_of(cluster, family));
-  const CloudRules& rules = rules_of(cluster.cloud);
-  uint128 host = uint128{rules.reserved_first} + index;
-  if (host + rules.reserved_last >= underlay->prefix.size())
-    return fail(Code::kOutOfRange, "cluster {}: the underlay {} has no address for node {}",
-                cluster.name, underlay->prefix, index + 1);
-  return underlay->prefix.at(host);
-}
 
 std::vector<RouteEntry> plan_routes(const Plan& plan) {
   std::vector<RouteEntry> routes;
@@ -110,17 +92,23 @@ std::vector<RouteEntry> plan_routes(const Plan& plan) {
   return routes;
 }
 
-Result<std::vector<RouteEntry>> plan_routes_of(const Plan& plan, std::string_view name) {
+Result<std::vector<RouteEntry>> plan_routes_of(const Plan& plan, std::string_view name,
+                                               unsigned node) {
   const PlannedCluster* self = find_cluster(plan, name);
   if (self == nullptr)
     return fail(Code::kNotFound, "the plan has no cluster '{}'", name.substr(0, 64));
   std::vector<RouteEntry> routes;
   for (const PlannedCluster& cluster : plan.clusters) {
-    if (&cluster == self) continue;
     for (const PlannedRange& range : cluster.ranges) {
       if (!is_routed(range.use)) continue;
+      // Of the own ranges only an underlay of several subnets has parts beyond the gateway.
+      const Family family = range.prefix.family();
+      if (&cluster == self && (range.use != BlockUse::kUnderlay || !has_subnets(*self, family)))
+        continue;
       // A cluster without this family cannot reach the range at all.
-      auto gateway = gateway_address(*self, range.prefix.family());
+      auto gateway = gateway_address(*self, family, node);
+      if (!gateway && gateway.error().code == Code::kOutOfRange)
+        return std::unexpected(std::move(gateway).error());
       if (gateway) routes.push_back({cluster.name, range.use, range.prefix, {*gateway}});
     }
   }

@@ -18,13 +18,20 @@ int node_host_bits(const FleetCluster& cluster, const CloudRules& rules) {
 
 Result<RangeSize> underlay_size(const FleetCluster& cluster, const CloudRules& rules,
                                 Family family) {
-  if (family == Family::kV6) return RangeSize{64, 0};  // SLAAC, and every cloud's subnet size
-  std::uint32_t nodes = planned_count(cluster.nodes, cluster.growth_percent);
-  int length = 32 - bits_for(std::uint64_t{nodes} + rules.reserved_first + rules.reserved_last);
+  const std::uint32_t nodes = planned_count(cluster.nodes, cluster.growth_percent);
+  if (rules.pod_prefix_length == 0 && cluster.pod_addresses == PodAddresses::kUnderlayPrefixes)
+    return refuse(cluster, fmt::format("{} gives nodes no prefixes for pods", rules.name));
+  if (family == Family::kV6) {
+    if (is_divided(cluster)) return RangeSize{divided_length(cluster, rules, family, nodes), 0};
+    return RangeSize{64, 0};  // SLAAC, and every cloud's subnet size
+  }
+  int length = 32 - bits_for(underlay_addresses(nodes, load_of(cluster, rules), rules));
+  if (is_divided(cluster)) length = divided_length(cluster, rules, family, nodes);
   if (length < rules.underlay_shortest)
-    return refuse(cluster,
-                  fmt::format("{} nodes need an underlay of /{}, but {} allows no larger than /{}",
-                              nodes, length, rules.name, rules.underlay_shortest));
+    return refuse(
+        cluster, fmt::format("{} nodes{} need an underlay of /{}, but {} allows no larger than /{}",
+                             nodes, load_of(cluster, rules).pods > 0 ? " with their pods" : "",
+                             length, rules.name, rules.underlay_shortest));
   return RangeSize{std::min(length, rules.underlay_longest), 0};
 }
 
@@ -85,9 +92,10 @@ bool wants(const FleetCluster& cluster, BlockUse use, Family family) {
     if (range.use == use && range.prefix.family() == family) return true;
   switch (use) {
     case BlockUse::kUnderlay:
-    case BlockUse::kPod:
     case BlockUse::kService:
       return true;
+    case BlockUse::kPod:
+      return cluster.pod_addresses == PodAddresses::kPodRange;
     case BlockUse::kLoadBalancer:
       return cluster.load_balancer_services > 0;
     case BlockUse::kTunnel:
@@ -174,7 +182,10 @@ Result<void> check_given(const Fleet& fleet, const FleetCluster& cluster, const 
   const CloudRules& rules = rules_of(find_region(fleet, cluster.region)->cloud);
   if (given.use == BlockUse::kUnderlay) {
     // An IPv6 underlay need not be a /64 where an operator has chosen otherwise.
-    int bits = bits_for(std::uint64_t{cluster.nodes} + rules.reserved_first + rules.reserved_last);
+    int bits =
+        family == Family::kV6
+            ? bits_for(std::uint64_t{cluster.nodes} + rules.reserved_first + rules.reserved_last)
+            : bits_for(underlay_addresses(cluster.nodes, load_of(cluster, rules), rules));
     if (given.prefix.host_bits() < bits)
       return too_small(fmt::format("{} nodes need a /{}", cluster.nodes, bits_of(family) - bits));
     if (family == Family::kV4 && (given.prefix.length() < rules.underlay_shortest ||

@@ -15,6 +15,7 @@ bool is_type(const json::value& value, std::string_view type) {
   if (type == "string") return value.is_string();
   if (type == "integer") return value.is_int64() || value.is_uint64();
   if (type == "number") return value.is_number();
+  if (type == "boolean") return value.is_bool();
   return false;
 }
 
@@ -49,7 +50,7 @@ bool is_valid(const json::object& schema, const json::value& value) {
       (value.to_number<double>() < low->to_number<double>() ||
        value.to_number<double>() > high->to_number<double>()))
     return false;
-  if (auto* pattern = keyword("pattern"); pattern != nullptr) {
+  if (auto* pattern = keyword("pattern"); pattern != nullptr && value.is_string()) {
     std::string text(value.as_string());
     if (!std::regex_match(text, std::regex(pattern->as_string().c_str()))) return false;
     if (auto* most = keyword("maxLength"); most != nullptr)
@@ -96,7 +97,7 @@ TEST_CASE("the schema of the fleet file agrees with the parser") {
       {"bad prefix", "10.0.0.0/8", "10.0.0.0", false},
       {"no node prefix length", ", node_prefix_length: 24", "", false},
       {"no entry", "entry: [1, 2]", "entry: []", false},
-      {"no regions", "regions:\n  - {name: r, cloud: aws}\n", "", false},
+      {"no regions", "regions:\n  - {name: r, cloud: aws, zones: [a, b]}\n", "", false},
       {"services of the clusterset", "services: 300", "services: 0", false},
       {"note", "note: office", "note: 5", false},
       {"load balancers", "services: 100", "load_balancer_services: 100", true},
@@ -105,11 +106,23 @@ TEST_CASE("the schema of the fleet file agrees with the parser") {
       {"too many tunnels", "services: 100", "tunnels_per_node: 17", false},
       {"a range for load balancers", "service: {ipv4: 10.2", "load_balancer: {ipv4: 10.2", true},
       {"a tunnel range of no family", "service: {ipv4: 10.2", "tunnel: {ipv5: 10.2", false},
+      {"zones", "services: 100", "zones: [a, b]", true},
+      {"a zone twice", "cloud: aws, zones: [a, b]", "cloud: aws, zones: []", false},
+      {"pods in the underlay", "cidrs: {pod: {ipv4: {cidr: 10.1.0.0/16, node_prefix_length: 24}}, ",
+       "pod_addresses: underlay, cidrs: {", true},
+      {"pods elsewhere", "services: 100", "pod_addresses: moon", false},
+      {"subnets", "services: 100", "subnets: {private: 10, public: 25%}", true},
+      {"public hosts", "services: 100", "subnets: {public: 9}", true},
+      {"more than all", "services: 100", "subnets: {public: 101%}", false},
+      {"nothing", "services: 100", "subnets: {public: 0%}", false},
+      {"given subnets", "cidrs: {",
+       "cidrs: {subnets: [{zone: a, public: true, ipv4: 10.3.0.0/24}], ", true},
       {"uses", "uses: [pod", "uses: [load-balancer, tunnel, pod", true},
   }));
   CAPTURE(name);
   std::string text =
-      "fleet: f\nfamilies: [ipv4, ipv6]\nregions:\n  - {name: r, cloud: aws}\naddress_space:\n"
+      "fleet: f\nfamilies: [ipv4, ipv6]\nregions:\n  - {name: r, cloud: aws, zones: [a, "
+      "b]}\naddress_space:\n"
       "  - {cidr: 10.0.0.0/8, uses: [pod, underlay, service, clusterset], regions: [r]}\n"
       "reserved:\n  - {cidr: 10.9.0.0/16, note: office}\nclusterset: {services: 300}\nclusters:\n"
       "  - {name: a, id: 1, region: r, nodes: 3, pods_per_node: 30, services: 100, growth: 1.5, "

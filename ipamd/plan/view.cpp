@@ -45,9 +45,14 @@ std::string root_line(const Plan& plan, const Prefix& root) {
 PlanTable plan_table(const Plan& plan, const Fleet* fleet) {
   PlanTable table;
   table.header = {"CLUSTER", "REGION", "USE", "FAMILY", "CIDR", "SIZE", "PER-NODE", "ORIGIN"};
-  for (const PlannedCluster& cluster : plan.clusters)
+  for (const PlannedCluster& cluster : plan.clusters) {
     for (const PlannedRange& range : cluster.ranges)
       table.rows.push_back(row_of(cluster.name, cluster.region, range));
+    for (const Subnet& subnet : cluster.subnets)
+      table.rows.push_back({cluster.name, cluster.region, subnet_name(subnet),
+                            std::string(to_string(subnet.prefix.family())), subnet.prefix.str(),
+                            count_text(subnet.prefix.size()), "-", "-"});
+  }
   for (const PlannedRange& range : plan.clusterset) table.rows.push_back(row_of("-", "-", range));
 
   for (const Prefix& root : plan.roots) table.summary.push_back(root_line(plan, root));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <set>
 
 #include "ipamd/plan/internal.h"
@@ -75,6 +76,7 @@ void forget(Fleet& fleet, Plan& plan, const std::set<std::string>& names) {
   for (FleetCluster& cluster : fleet.clusters)
     if (names.contains(cluster.name)) {
       cluster.given.clear();
+      cluster.given_subnets.clear();
       cluster.entry_ips.clear();
     }
   std::erase_if(plan.clusters, [&](const PlannedCluster& c) { return names.contains(c.name); });
@@ -213,18 +215,34 @@ Result<Renumbering> drop_route(const Fleet& fleet, const Plan& plan, std::string
   return std::move(*best);
 }
 
+namespace {
+
+// How many nodes an underlay holds. Zones fill evenly, so the one with the least room decides.
+std::uint64_t underlay_room(const PlannedCluster& cluster, const Prefix& underlay) {
+  const CloudRules& rules = rules_of(cluster.cloud);
+  std::map<std::string_view, std::uint64_t> rooms;
+  for (const Subnet& subnet : cluster.subnets)
+    if (!subnet.is_public && subnet.prefix.family() == underlay.family())
+      rooms[subnet.zone] += nodes_in(subnet.prefix, load_of(cluster, rules), rules);
+  if (rooms.empty()) return nodes_in(underlay, load_of(cluster, rules), rules);
+  std::uint64_t least = rooms.begin()->second;
+  for (const auto& [zone, room] : rooms) least = std::min(least, room);
+  return least * rooms.size();
+}
+
+}  // namespace
+
 std::vector<Forecast> forecast(const Plan& plan, const Fleet& fleet, double yearly_growth) {
   std::vector<Forecast> result;
   for (const FleetCluster& cluster : fleet.clusters) {
     const PlannedCluster* planned = find_cluster(plan, cluster.name);
     if (planned == nullptr) continue;
-    const CloudRules& rules = rules_of(planned->cloud);
     for (const PlannedRange& range : planned->ranges) {
       Forecast each{
           cluster.name, range.use, range.prefix, static_cast<double>(cluster.nodes), 0, {}};
       double size = static_cast<double>(range.prefix.size());
       if (range.use == BlockUse::kUnderlay) {
-        each.room = size - rules.reserved_first - rules.reserved_last;
+        each.room = static_cast<double>(underlay_room(*planned, range.prefix));
       } else if (range.use == BlockUse::kPod) {
         each.room = std::ldexp(1.0, range.node_prefix_length - range.prefix.length());
       } else if (range.use == BlockUse::kLoadBalancer) {
