@@ -124,7 +124,8 @@ TEST_CASE("a DEL does not wait for the disk; whoever wants the address does") {
   int deleted = life.code(Command::kDel, "a");
   std::size_t in_use = life.in_use();
   life.spawn([](Life& one, std::optional<int>& code) -> asio::awaitable<void> {
-    auto answer = co_await one.service().handle(one.call_of(Command::kAdd, "b", "/run/netns/b"));
+    Call call = Life::call_of(Command::kAdd, "b", "/run/netns/b");
+    auto answer = co_await one.service().handle(std::move(call));
     code = answer ? 0 : answer.error().code;
   }(life, added));
   bool early = life.reaches([&] { return added.has_value(); }, std::chrono::milliseconds(100));

@@ -1,6 +1,7 @@
-// Benchmark `cni`: the plugin's ADD beside Debian's host-local (which only picks an address) and
-// ptp (which, like us, makes a veth pair), interleaved in one run; and durable allocations per
-// second of one agent. Needs root and the package containernetworking-plugins.
+// Benchmark `cni`: ADD and DEL of addresses in turn with host-local's; the plugin's ADD beside
+// Debian's host-local (which only picks an address) and ptp (which, like us, makes a veth pair),
+// interleaved in one run; and durable allocations per second of one agent. Needs root and the
+// package containernetworking-plugins.
 //
 //   bench_cni [--folder DIR] [--rounds N] [--allocations N]
 //
@@ -136,6 +137,57 @@ bool measure_add(const Options& options, const Folder& folder) {
   return true;
 }
 
+// Addresses only, as other plugins ask for them: ADD and DEL, in turn with host-local's.
+bool measure_addresses(const Options& options, const Folder& folder) {
+  Netns node;
+  Netns pod;
+  if (!node.made() || !pod.made()) return false;
+  TemporaryFolder agent_folder;
+  Agent agent(node, agent_folder);
+  if (auto started = agent.started(); !started) {
+    fmt::print(stderr, "{}\n", started.error().text());
+    return false;
+  }
+  struct Subject {
+    std::string binary;
+    std::string config;
+    Series add;
+    Series del;
+  };
+  std::vector<Subject> subjects(2);
+  subjects[0] = {plugin_path(),
+                 fmt::format(R"({{"cniVersion":"1.0.0","name":"bench","type":"bridge","ipam":)"
+                             R"({{"type":"tombolo-cni","socket":"{}"}}}})",
+                             agent.socket()),
+                 {"tombolo-cni ADD (address only)", {}},
+                 {"tombolo-cni DEL (address only)", {}}};
+  subjects[1] = {
+      "/usr/lib/cni/host-local",
+      fmt::format(R"({{"cniVersion":"1.0.0","name":"turns","type":"bridge","ipam":)"
+                  R"({{"type":"host-local","dataDir":"{}","ranges":[[{{"subnet":"10.97.0.0/16"}}],)"
+                  R"([{{"subnet":"fd97::/64"}}]]}}}})",
+                  folder.path()),
+      {"host-local ADD (address only)", {}},
+      {"host-local DEL (address only)", {}}};
+  for (int round = 0; round < options.rounds; ++round)
+    for (const char* command : {"ADD", "DEL"})
+      for (int turn = 0; turn < 2; ++turn) {
+        Subject& subject = subjects.at(static_cast<std::size_t>((round + turn) % 2));
+        PluginCall call{command, fmt::format("a{}", round), pod.path(), "eth0", "", subject.config};
+        Series& series = call.command == "ADD" ? subject.add : subject.del;
+        if (!timed(series, subject.binary, call)) return false;
+      }
+  for (Subject& subject : subjects)
+    for (Series* series : {&subject.add, &subject.del}) series->print();
+  for (auto [name, quantile] : {std::pair("p50", 0.5), std::pair("p99", 0.99)}) {
+    goal(fmt::format("cni_addresses_add_{}_over_host_local", name),
+         subjects[0].add.at(quantile) / subjects[1].add.at(quantile), "x", "<=", 1.0);
+    goal(fmt::format("cni_addresses_del_{}_over_host_local", name),
+         subjects[0].del.at(quantile) / subjects[1].del.at(quantile), "x", "<=", 1.0);
+  }
+  return true;
+}
+
 asio::awaitable<void> client(LeaseBook& book, int number, int& left) {
   for (int i = 0; left > 0; ++i) {
     --left;
@@ -206,5 +258,6 @@ int main(int argc, char** argv) {
   Folder folder(options.folder);
   bool fine = measure_allocations(options, folder, 1);
   fine = measure_allocations(options, folder, 1024) && fine;
+  fine = measure_addresses(options, folder) && fine;
   return measure_add(options, folder) && fine ? 0 : 1;
 }
