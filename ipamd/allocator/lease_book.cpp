@@ -91,7 +91,8 @@ Result<void> LeaseBook::set_blocks(std::string_view pool, const std::vector<Pref
   if (stored != stored_blocks_.end() && stored->second == blocks) return {};
   TRY_OK(allocator_.set_blocks(pool, blocks));
   stored_blocks_[std::string(pool)] = blocks;
-  return journal_.append_lazily(SetBlocks{std::string(pool), blocks});
+  TRY_OK(journal_.append_lazily(SetBlocks{std::string(pool), blocks}));
+  return {};
 }
 
 Result<void> LeaseBook::set_ranges(std::string_view pool, std::vector<IpRange> ranges) {
@@ -184,13 +185,15 @@ void LeaseBook::mark_attached(const std::string& key, std::uint64_t sequence) {
 
 asio::awaitable<Result<void>> LeaseBook::release(std::string key, std::uint64_t sequence) {
   Held held{std::move(key), sequence};
-  CO_TRY(ticket, begin_release(held));
+  CO_TRY(addresses, check(held));
+  EraseLease change{held.sequence, std::move(addresses), now_unix_ms()};
+  CO_TRY(ticket, journal_.append(std::move(change)));
   co_return co_await end_release(std::move(held), std::move(ticket));
 }
 
 Result<LeaseJournal::Ticket> LeaseBook::begin_release(const Held& held) {
   TRY(addresses, check(held));
-  return journal_.append(EraseLease{held.sequence, std::move(addresses), now_unix_ms()});
+  return journal_.append_lazily(EraseLease{held.sequence, std::move(addresses), now_unix_ms()});
 }
 
 asio::awaitable<Result<void>> LeaseBook::end_release(Held held, LeaseJournal::Ticket ticket) {

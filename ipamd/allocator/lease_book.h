@@ -74,11 +74,12 @@ class LeaseBook {
     std::string key;
     std::uint64_t sequence = 0;
   };
-  // A release in its two halves: the erasure is on its way to the disk; then it is there, and the
-  // addresses are free. Between them the lease is still held. kResourceExhausted when the store is
-  // behind.
+  // A release in its two halves: the erasure waits for company on its way to the disk, up to
+  // LeaseJournal::kLazyDelay or until hurry(); then it is there, and the addresses are free.
+  // Between them the lease is still held. kResourceExhausted when the store is behind.
   Result<LeaseJournal::Ticket> begin_release(const Held& held);
   asio::awaitable<Result<void>> end_release(Held held, LeaseJournal::Ticket ticket);
+  void hurry() { journal_.hurry(); }
   // Several in one transaction: all or, on an error of one, none.
   asio::awaitable<Result<void>> release_all(std::vector<Held> held);
 

@@ -54,11 +54,17 @@ Result<LeaseJournal::Ticket> LeaseJournal::append(LeaseChange change) {
   return ticket;
 }
 
-Result<void> LeaseJournal::append_lazily(LeaseChange change) {
+Result<LeaseJournal::Ticket> LeaseJournal::append_lazily(LeaseChange change) {
   TRY(ticket, room_for(1));
   ticket->changes.push_back(std::move(change));
   lazy_.notify_all();
-  return {};
+  return ticket;
+}
+
+void LeaseJournal::hurry() {
+  if (batches_.empty()) return;
+  wanted_ = true;
+  urgent_.notify_all();
 }
 
 asio::awaitable<Result<void>> LeaseJournal::written(Ticket ticket) {

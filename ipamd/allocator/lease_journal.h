@@ -36,7 +36,9 @@ class LeaseJournal {
   Result<Ticket> append(LeaseChange change);
   // As append, for a change that nobody waits for: written with the next batch, or after
   // kLazyDelay.
-  Result<void> append_lazily(LeaseChange change);
+  Result<Ticket> append_lazily(LeaseChange change);
+  // Somebody waits for what was appended lazily after all.
+  void hurry();
   // Returns when the change of the ticket is on the disk, or why it is not.
   asio::awaitable<Result<void>> written(Ticket ticket);
 

@@ -61,6 +61,7 @@ asio::awaitable<Result<LeaseBook::Reservation>> CniService::reserve_from_node(Le
     auto reserved = book_.reserve(lease, kNodePool, settings_.families);
     bool full = !reserved && reserved.error().code == Code::kResourceExhausted;
     if (!full || releases_under_way_ == 0) co_return reserved;
+    book_.hurry();
     CO_TRY_OK(co_await released_.wait());
   }
 }
@@ -200,10 +201,11 @@ asio::awaitable<Answer<void>> CniService::detach(std::string key) {
   co_return Answer<void>{};
 }
 
-// DEL is answered while the erasure is on its way to the disk. That is safe: the addresses are
-// given to nobody before it is there, and if it is lost with the power (or with this process), the
-// lease comes back, whose interface and namespace are gone: recovery frees it (recovery.cpp). Only
-// when the disk refused the last time, DEL waits, so that the runtime hears of it.
+// DEL is answered while the erasure is on its way to the disk, where it is written together with
+// the next ADD, or after 50 ms. That is safe: the addresses are given to nobody before it is there,
+// and if it is lost with the power (or with this process), the lease comes back, whose interface
+// and namespace are gone: recovery frees it (recovery.cpp). Only when the disk refused the last
+// time, DEL waits, so that the runtime hears of it.
 asio::awaitable<Answer<void>> CniService::detach_for_del(std::unique_ptr<KeyHeld> held) {
   if (!book_.journal().trouble().empty()) co_return co_await detach(held->key());
   CO_TRY(lease, co_await take_down(held->key()));

@@ -274,6 +274,7 @@ asio::awaitable<Answer<json::object>> CniService::dispatch(Call call) {
 
 asio::awaitable<Result<void>> CniService::take_key(std::string key) {
   while (busy_.contains(key)) {
+    if (releases_under_way_ > 0) book_.hurry();
     CO_TRY_OK(co_await key_free_.wait());
   }
   busy_.insert(std::move(key));
