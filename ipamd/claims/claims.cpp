@@ -139,9 +139,15 @@ asio::awaitable<Result<ClaimsTaken>> Claims::take(std::vector<ClaimWanted> wante
   std::vector<std::string> holders;
   for (const ClaimWanted& one : wanted) holders.push_back(one.holder);
   ClaimsTaken taken{{}, ClaimsUnderWay(*this, std::move(holders))};
+  VerifiedClaimants verified;
   for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
     CO_TRY_OK(records_->settled(options_.settle));
-    CO_TRY(plan, plan_take(*view_, wanted, unix_ms(clock_), attempt));
+    CO_TRY(plan, plan_take(*view_, wanted, unix_ms(clock_), attempt, verified));
+    if (!plan.behind.empty()) {
+      CO_TRY(read, co_await verify(std::move(plan.behind)));
+      verified = std::move(read);
+      continue;
+    }
     Pending pending(*view_, std::move(plan.chosen));
     CO_TRY(done, co_await records_->write(std::move(plan.request)));
     if (done) {
@@ -158,6 +164,27 @@ asio::awaitable<Result<ClaimsTaken>> Claims::take(std::vector<ClaimWanted> wante
     CO_TRY_OK(co_await clock_.sleep_for(pause));
   }
   co_return fail(Code::kAborted, "others were faster {} times: try again later", options_.attempts);
+}
+
+// Reads what the view does not know as the claimants say it. An address counts as verified when the
+// claimant's record was the same with every page.
+asio::awaitable<Result<VerifiedClaimants>> Claims::verify(VerifiedClaimants behind) {
+  VerifiedClaimants verified;
+  for (auto& [identity, unknown] : behind) {
+    std::vector<PooledIp> addresses(unknown.addresses.begin(), unknown.addresses.end());
+    std::string claimant = records::claimant_key({identity, {}});
+    std::set<std::int64_t> revisions;
+    for (std::size_t next = 0; next < addresses.size();) {
+      std::vector<std::string> keys{claimant};
+      for (; next < addresses.size() && keys.size() < ComparedWrites::kMaxKeys; ++next)
+        keys.push_back(fmt::format("{}{}/{}", records::kClaimsPrefix, addresses[next].pool,
+                                   addresses[next].ip.str()));
+      CO_TRY_OK(co_await records_->read(std::move(keys)));
+      revisions.insert(view_->claimant(identity).revision);
+    }
+    if (revisions.size() == 1) verified[identity] = {*revisions.begin(), unknown.addresses};
+  }
+  co_return verified;
 }
 
 // How many are given back; those that have changed meanwhile are not.
@@ -177,7 +204,8 @@ asio::awaitable<Result<std::size_t>> Claims::give_back(std::vector<AddressClaim>
     }
     bool done = true;
     if (!writes.empty()) {
-      CO_TRY(written, co_await records_->write(writes.take()));
+      TxnRequest request = writes.take();
+      CO_TRY(written, co_await records_->write(std::move(request)));
       done = written;
     }
     if (done) {
@@ -206,6 +234,7 @@ asio::awaitable<Result<ClaimsReconciled>> Claims::reconcile(
   // What is to be done is decided in one turn: a lease that is made later is of another sequence.
   std::vector<ClaimedLease> held = leases();
   std::vector<AddressClaim> superfluous = without_lease(*view_, held, under_way_);
+  std::erase_if(held, [&](const ClaimedLease& lease) { return is_claimed(*view_, lease); });
   for (ClaimedLease& lease : held) {
     CO_TRY_OK(co_await take_back(std::move(lease), report));
   }
@@ -250,7 +279,8 @@ asio::awaitable<Result<void>> Claims::take_back(ClaimedLease lease, ClaimsReconc
     std::size_t wanted = writes.size();
     bool done = true;
     if (wanted > 0) {
-      CO_TRY(written, co_await records_->write(writes.take()));
+      TxnRequest request = writes.take();
+      CO_TRY(written, co_await records_->write(std::move(request)));
       done = written;
     }
     if (!done) continue;

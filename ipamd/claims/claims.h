@@ -102,6 +102,7 @@ struct ClaimsOptions {
 };
 
 class ClaimView;
+struct Verified;
 class BlockView;
 class SharedRecords;
 
@@ -149,6 +150,8 @@ class Claims {
 
  private:
   friend class ClaimsUnderWay;
+  asio::awaitable<Result<std::map<std::string, Verified>>> verify(
+      std::map<std::string, Verified> behind);
   asio::awaitable<Result<std::size_t>> give_back(std::vector<AddressClaim> claims);
   asio::awaitable<Result<void>> take_back(ClaimedLease lease, ClaimsReconciled& report);
 

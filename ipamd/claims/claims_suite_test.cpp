@@ -190,5 +190,41 @@ TEST_CASE("claims: many nodes at once, none twice and none lost") {
   REQUIRE(stored == held);
 }
 
+// A pod of a Deployment: as often as kubelet would, until it has an address.
+asio::awaitable<void> start_pod(TestNode& node, std::string pod, std::size_t room,
+                                std::multiset<std::string>& held, std::string& trouble) {
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    std::vector<ClaimWanted> one{fixed(pod, "Deployment/shop/web/eth0", room)};
+    Result<ClaimsTaken> taken = co_await node.claims->take(std::move(one));
+    if (taken) {
+      held.insert(taken->claims[0][0].ip.str());
+      co_return;
+    }
+    if (taken.error().code != Code::kAborted) trouble = taken.error().text();
+  }
+  trouble = pod + " has no address";
+}
+
+TEST_CASE("claims: a whole Deployment starts at once, and has its room and no more") {
+  World world(an_engine(), 4);
+  world.set_pools({campus()});
+  constexpr std::size_t kPods = 24;
+  std::multiset<std::string> held;
+  std::string trouble;
+  for (std::size_t i = 0; i < kPods; ++i)
+    asio::co_spawn(world.drive.executor(),
+                   start_pod(world[i % 4], fmt::format("web-{}", i), kPods, held, trouble),
+                   asio::detached);
+  REQUIRE(world.drive.until([&] { return held.size() == kPods || !trouble.empty(); }, 60s));
+  REQUIRE(trouble.empty());
+  REQUIRE(std::set<std::string>(held.begin(), held.end()).size() == kPods);
+  auto surge = world[0].take(fixed("surge", "Deployment/shop/web/eth0", kPods));
+  REQUIRE_FALSE(surge);
+  REQUIRE(surge.error().code == Code::kAborted);
+  auto kv = world.connect();
+  auto pair = world.drive.run(kv->get("tombolo/v1/claimants/Deployment/shop/web/eth0"));
+  REQUIRE(records::decode_claimant(**pair)->addresses.size() == kPods);
+}
+
 }  // namespace
 }  // namespace tombolo

@@ -170,6 +170,16 @@ TEST_CASE("identity: an exact address is the identity's, if it is free") {
   REQUIRE(world.one->take(next).error().code == Code::kOutOfRange);
 }
 
+TEST_CASE("identity: a claim that somebody removed by hand is not waited for") {
+  World world;
+  AddressClaim lost = world.take(*world.one, fixed("a", kDb0));
+  MemoryKv other(world.store);
+  REQUIRE(world.drive.run(other.erase({records::claim_key(lost), ""})));
+  REQUIRE(world.drive.until([&] { return world.one->claims->claims_of_node().empty(); }));
+  REQUIRE(world.take(*world.one, fixed("b", kDb0)).holder == "b/eth0");
+  REQUIRE(world.claimant(kDb0).addresses.size() == 1);
+}
+
 TEST_CASE("take: what cannot be meant is refused") {
   struct Case {
     std::string name;

@@ -178,6 +178,8 @@ class SharedRecords final : private FollowHandler {
   // True: it is written. False: a comparison failed. Either way the view knows the records
   // afterwards. The request is one of ComparedWrites. kUnavailable: it may be written.
   asio::awaitable<Result<bool>> write(TxnRequest request);
+  // The view knows these records as they are now, all of one revision. At most kMaxKeys.
+  asio::awaitable<Result<void>> read(std::vector<std::string> keys);
 
  private:
   void on_listing(std::int64_t revision, std::uint64_t cluster_id) override;
@@ -186,6 +188,8 @@ class SharedRecords final : private FollowHandler {
   void on_delete_at(const std::string& key, std::int64_t revision) override;
   void on_listed(const std::set<std::string>& keys) override;
   void learn(const TxnResult& result, std::vector<Operation> operations);
+  void learn(const RangeResult& range, const std::string& key, std::int64_t revision);
+  asio::awaitable<Result<TxnResult>> ask(TxnRequest request);
 
   std::string name_;
   RecordView& view_;
@@ -229,15 +233,26 @@ class ComparedWrites {
   TxnRequest request_;
 };
 
+// Addresses of a claimant, by its record of that revision, whose claims were read since.
+struct Verified {
+  std::int64_t revision = 0;
+  std::set<PooledIp> addresses;
+};
+using VerifiedClaimants = std::map<std::string, Verified>;  // by identity
+
 struct TakePlan {
   TxnRequest request;
+  // Addresses whose claims are not known as their claimant's record says: the view heard of one
+  // before the other. They are to be read; there is no request then.
+  VerifiedClaimants behind;
   std::vector<std::vector<AddressClaim>> claims;  // without their sequence
   std::vector<PooledIp> chosen;                   // pending in the view: the caller ends that
 };
 
 // Errors of Claims::take(); then nothing is pending. `attempt` moves the place in the order.
 Result<TakePlan> plan_take(ClaimView& view, const std::vector<ClaimWanted>& wanted,
-                           std::int64_t now_ms, std::uint32_t attempt);
+                           std::int64_t now_ms, std::uint32_t attempt,
+                           const VerifiedClaimants& verified = {});
 
 // As released: kept for its identity, or free.
 AddressClaim released(AddressClaim claim, std::int64_t now_ms);
@@ -249,6 +264,9 @@ std::string holder_text(const AddressClaim& claim);
 std::vector<AddressClaim> without_lease(const ClaimView& view,
                                         const std::vector<ClaimedLease>& leases,
                                         const std::multiset<std::string, std::less<>>& under_way);
+
+// The lease's addresses of pools of ours are claimed by its holder on this node.
+bool is_claimed(const ClaimView& view, const ClaimedLease& lease);
 
 // Claims that are kept for an identity that may have fewer, or that does not know of them.
 std::vector<AddressClaim> beyond_room(const ClaimView& view,

@@ -95,7 +95,6 @@ asio::awaitable<Result<std::size_t>> ClaimJanitor::free_of(std::string identity,
   ComparedWrites writes;
   Claimant claimant = view_->claimant(identity).claimant;
   claimant.identity = identity;
-  Claimant before = claimant;
   std::size_t count = 0;
   for (const AddressClaim& claim : claims) {
     if (writes.full(2)) break;
@@ -106,7 +105,8 @@ asio::awaitable<Result<std::size_t>> ClaimJanitor::free_of(std::string identity,
     ++count;
   }
   if (count == 0) co_return std::size_t{0};
-  if (claimant != before) writes.put(*view_, claimant);
+  // Also when it does not change: it must be the one that was looked at.
+  writes.put(*view_, claimant);
   TxnRequest request = writes.take();
   CO_TRY(done, co_await records_->write(std::move(request)));
   co_return done ? count : 0;

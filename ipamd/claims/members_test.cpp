@@ -72,7 +72,8 @@ struct Daemon {
       if (leases.size() < 8) co_await take_one(ledger);
       if (leases.size() >= 4) co_await release_one(ledger);
       if (step % 20 == 19) {
-        auto report = co_await node.claims->reconcile([this] { return held(); });
+        std::function<std::vector<ClaimedLease>()> leases_now = [this] { return held(); };
+        auto report = co_await node.claims->reconcile(std::move(leases_now));
         if (report && (report->taken_back > 0 || !report->conflicts.empty()))
           ledger.trouble = fmt::format("lost: {}, in conflict: {}", report->taken_back,
                                        report->conflicts.size());

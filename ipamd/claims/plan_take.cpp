@@ -31,13 +31,18 @@ bool is_in(const std::vector<std::string>& names, const std::string& name) {
 
 class TakePlanner {
  public:
-  TakePlanner(ClaimView& view, std::int64_t now_ms, std::uint32_t attempt)
-      : view_(view), now_ms_(now_ms), place_(place_of_name(view.node()) + attempt) {}
+  TakePlanner(ClaimView& view, std::int64_t now_ms, std::uint32_t attempt,
+              const VerifiedClaimants& verified)
+      : view_(view),
+        now_ms_(now_ms),
+        place_(place_of_name(view.node()) + attempt),
+        verified_(verified) {}
 
   Result<TakePlan> run(const std::vector<ClaimWanted>& wanted) {
     for (const ClaimWanted& one : wanted) {
       if (auto planned = plan_one(one); !planned) {
         for (const PooledIp& address : plan_.chosen) view_.end_pending(address);
+        if (!plan_.behind.empty()) return TakePlan{{}, std::move(plan_.behind), {}, {}};
         return std::unexpected(std::move(planned).error());
       }
     }
@@ -155,15 +160,28 @@ class TakePlanner {
     return &claimants_.emplace(identity, std::move(seen.claimant)).first->second;
   }
 
-  // Addresses that the claimant's record names though their claims say otherwise are dropped from
-  // it.
+  // An address that the claimant's record names though its claim says otherwise is dropped, but
+  // only when both were read together: else it is `behind`.
+  bool is_gone(const std::string& identity, const PooledIp& address) {
+    std::int64_t revision = view_.claimant(identity).revision;
+    auto verified = verified_.find(identity);
+    if (verified != verified_.end() && verified->second.revision == revision &&
+        verified->second.addresses.contains(address))
+      return true;
+    Verified& behind = plan_.behind[identity];
+    behind.revision = revision;
+    behind.addresses.insert(address);
+    return false;
+  }
+
   Owned owned_by(Claimant& claimant, const AddressWish& wish) {
     Owned owned;
     std::erase_if(claimant.addresses, [&](const Claimant::Address& address) {
       auto mine = written_.find({address.pool, address.ip});
       const AddressClaim* claim =
           mine != written_.end() ? &mine->second : view_.find({address.pool, address.ip}).occupied;
-      if (claim == nullptr || claim->identity != claimant.identity) return true;
+      if (claim == nullptr || claim->identity != claimant.identity)
+        return is_gone(claimant.identity, {address.pool, address.ip});
       if (address.ip.family() != wish.family) return false;
       const PoolOrder* pool = view_.pool(address.pool);
       if (claim->held())
@@ -185,6 +203,8 @@ class TakePlanner {
   Result<PooledIp> choose_of_identity(const AddressWish& wish, const ClaimWanted& wanted) {
     TRY(claimant, claimant_of(wanted.identity));
     Owned owned = owned_by(*claimant, wish);
+    if (!plan_.behind.empty())
+      return fail(Code::kAborted, "{}: its claims have to be read again", wanted.identity);
     auto kept = owned.here.begin();
     if (wish.exact) kept = std::ranges::find(owned.here, *wish.exact, &AddressClaim::ip);
     if (kept != owned.here.end()) return PooledIp{kept->pool, kept->ip};
@@ -218,6 +238,7 @@ class TakePlanner {
   ClaimView& view_;
   std::int64_t now_ms_;
   std::uint64_t place_;
+  const VerifiedClaimants& verified_;
   TakePlan plan_;
   ComparedWrites writes_;
   std::map<PooledIp, AddressClaim> written_;
@@ -227,8 +248,9 @@ class TakePlanner {
 }  // namespace
 
 Result<TakePlan> plan_take(ClaimView& view, const std::vector<ClaimWanted>& wanted,
-                           std::int64_t now_ms, std::uint32_t attempt) {
-  return TakePlanner(view, now_ms, attempt).run(wanted);
+                           std::int64_t now_ms, std::uint32_t attempt,
+                           const VerifiedClaimants& verified) {
+  return TakePlanner(view, now_ms, attempt, verified).run(wanted);
 }
 
 }  // namespace tombolo

@@ -75,6 +75,9 @@ TEST_CASE("claims: no order of takes and releases gives an address or a room awa
       ClaimView& view = *views[*rc::gen::inRange<std::size_t>(0, views.size())];
       // Often, not always: a stale view must do no harm.
       if (*rc::gen::inRange(0, 3) > 0) store.show(view);
+      // Some records alone, as a lost comparison reads them.
+      for (const auto& [key, pair] : store.pairs)
+        if (*rc::gen::inRange(0, 3) == 0) RC_ASSERT(view.put(pair, 1'000'000).has_value());
       if (*rc::gen::inRange(0, 3) == 0) {
         auto mine = view.claims_of_node();
         if (mine.empty()) continue;
@@ -95,6 +98,7 @@ TEST_CASE("claims: no order of takes and releases gives an address or a room awa
             (plan.error().code == Code::kResourceExhausted || plan.error().code == Code::kAborted));
         continue;
       }
+      if (!plan->behind.empty()) continue;  // it would read, and look again
       if (store.run(plan->request))
         for (const AddressClaim& claim : plan->claims[0])
           acknowledged[one.holder].push_back({claim.pool, claim.ip});

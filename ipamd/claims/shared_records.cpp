@@ -118,8 +118,7 @@ void SharedRecords::on_listed(const std::set<std::string>& keys) {
   synced_ = true;
 }
 
-asio::awaitable<Result<bool>> SharedRecords::write(TxnRequest request) {
-  std::vector<Operation> operations = request.then;
+asio::awaitable<Result<TxnResult>> SharedRecords::ask(TxnRequest request) {
   std::uint64_t store = cluster_id_;
   Result<TxnResult> done = co_await kv_.txn(std::move(request));
   if (!done) {
@@ -132,24 +131,41 @@ asio::awaitable<Result<bool>> SharedRecords::write(TxnRequest request) {
   }
   if (done->cluster_id != store || store != cluster_id_)
     co_return fail(Code::kUnavailable, "{}: another store answered", name_);
-  if (!done->succeeded) conflicts_total_.increment();
-  learn(*done, std::move(operations));
-  co_return done->succeeded;
+  co_return done;
+}
+
+asio::awaitable<Result<bool>> SharedRecords::write(TxnRequest request) {
+  std::vector<Operation> operations = request.then;
+  CO_TRY(done, co_await ask(std::move(request)));
+  if (!done.succeeded) conflicts_total_.increment();
+  learn(done, std::move(operations));
+  co_return done.succeeded;
+}
+
+asio::awaitable<Result<void>> SharedRecords::read(std::vector<std::string> keys) {
+  TxnRequest request;
+  for (const std::string& key : keys) request.then.emplace_back(RangeRequest{.key = key});
+  CO_TRY(done, co_await ask(std::move(request)));
+  for (std::size_t i = 0; i < keys.size() && i < done.ranges.size(); ++i)
+    learn(done.ranges[i], keys[i], done.revision);
+  co_return Result<void>{};
+}
+
+void SharedRecords::learn(const RangeResult& range, const std::string& key, std::int64_t revision) {
+  if (range.kvs.empty())
+    view_.erase(key, revision);
+  else
+    on_put(range.kvs[0]);
 }
 
 void SharedRecords::learn(const TxnResult& result, std::vector<Operation> operations) {
   for (std::size_t i = 0; i < operations.size(); ++i) {
-    if (result.succeeded) {
-      if (auto* put = std::get_if<Put>(&operations[i]))
-        on_put({std::move(put->key), std::move(put->value), 0, result.revision, 0, 0});
-      else
-        view_.erase(key_of(operations[i]), result.revision);
-    } else if (i < result.ranges.size()) {
-      const RangeResult& range = result.ranges[i];
-      if (range.kvs.empty())
-        view_.erase(key_of(operations[i]), result.revision);
-      else
-        on_put(range.kvs[0]);
+    if (!result.succeeded) {
+      if (i < result.ranges.size()) learn(result.ranges[i], key_of(operations[i]), result.revision);
+    } else if (auto* put = std::get_if<Put>(&operations[i])) {
+      on_put({std::move(put->key), std::move(put->value), 0, result.revision, 0, 0});
+    } else {
+      view_.erase(key_of(operations[i]), result.revision);
     }
   }
 }

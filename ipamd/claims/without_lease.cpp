@@ -1,4 +1,4 @@
-// What a node claims and no lease of it has.
+// Where a node's claims and its leases disagree.
 #include <algorithm>
 
 #include "ipamd/claims/internal.h"
@@ -17,6 +17,14 @@ std::vector<AddressClaim> without_lease(const ClaimView& view,
            leased.contains({claim.holder, {claim.pool, claim.ip}});
   });
   return claims;
+}
+
+bool is_claimed(const ClaimView& view, const ClaimedLease& lease) {
+  return std::ranges::all_of(lease.addresses, [&](const PooledIp& address) {
+    if (view.pool(address.pool) == nullptr) return true;
+    const AddressClaim* claim = view.find(address).occupied;
+    return claim != nullptr && claim->holder == lease.holder && claim->node == view.node();
+  });
 }
 
 }  // namespace tombolo
