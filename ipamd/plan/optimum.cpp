@@ -241,11 +241,12 @@ class Search {
     const RegionDemand& region = regions_[index];
     std::uint32_t limit = options_[index].front().routes + most;
     std::vector<Sizes> whole;
-    if (relaxed && !region.routed.empty())
-      for (Cover& cover : least_covers({region.routed, {}}, supply_.largest()))
-        whole.push_back(cover.blocks);
-    else
+    if (!relaxed || region.routed.empty())
       for (const Option& option : options_[index]) whole.push_back(option.blocks);
+    // Services need not be inside: smaller blocks of the routed ranges alone may be what fits.
+    if (!region.routed.empty())
+      for (const Cover& cover : least_covers({region.routed, {}}, supply_.largest()))
+        if (std::ranges::find(whole, cover.blocks) == whole.end()) whole.push_back(cover.blocks);
     std::vector<Option> kept;
     auto consider = [&](Option option) {
       for (const Option& other : kept)

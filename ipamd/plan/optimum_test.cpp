@@ -142,6 +142,23 @@ TEST_CASE("the fewest routes are those that brute force finds") {
   REQUIRE(seen.holed > 0);
 }
 
+// Found by the property above: the service fits beside the routed ranges in one block of 4, which
+// is needed by others; without it two smaller blocks do.
+TEST_CASE("services stay outside where that saves a route") {
+  Sizes supply;
+  supply.add(3);
+  supply.add(2);
+  supply.add(0, 2);
+  Sizes shared;
+  shared.add(3);
+  shared.add(1);
+  RegionDemand region;
+  region.routed.add(1);
+  region.routed.add(0);
+  region.unrouted.add(0);
+  REQUIRE(fewest_routes({region}, shared, supply).routes == 2);
+}
+
 TEST_CASE("S_k: the least space that k prefixes cover a demand with") {
   struct Case {
     int demand;
