@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <regex>
+#include <set>
 
 #include "ipamd/plan/internal.h"
 
@@ -141,6 +142,53 @@ TEST_CASE("the schema of the fleet file agrees with the parser") {
   REQUIRE(documents.has_value());
   REQUIRE(is_valid(schema->as_object(), documents->front().value) == valid);
   REQUIRE(parse_fleet(documents->front()).has_value() == valid);
+}
+
+// What a FleetPlan object holds in `spec` is a fleet file.
+TEST_CASE("the custom resource has the fields of the fleet file, and its spec is read as one") {
+  const std::string root = std::string(TOMBOLO_TEST_DATA) + "/../../schema/";
+  auto crd = read_yaml_file(root + "crd/fleetplans.tombolo.io.yaml");
+  REQUIRE(crd.has_value());
+  auto schema = parse_json(read_file(root + "fleet/fleet.schema.json").value());
+  REQUIRE(schema.has_value());
+  const json::object& fleet = schema->as_object();
+  const json::object& spec =
+      crd->value.at_pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").as_object();
+  auto names = [](const json::value& object) {
+    std::set<std::string> all;
+    for (const auto& [key, member] : object.as_object()) all.insert(std::string(key));
+    return all;
+  };
+  auto texts = [](const json::value& list) {
+    std::set<std::string> all;
+    for (const json::value& text : list.as_array()) all.insert(std::string(text.as_string()));
+    return all;
+  };
+  REQUIRE(names(spec.at("properties")) == names(fleet.at("properties")));
+  REQUIRE(texts(spec.at("required")) == texts(fleet.at("required")));
+  for (const auto& [key, member] : spec.at("properties").as_object()) {
+    const json::object& own = member.as_object();
+    const json::object& file = fleet.at("properties").as_object().at(key).as_object();
+    CAPTURE(std::string(key));
+    REQUIRE(own.at("type") == file.at("type"));
+    if (const json::value* most = own.if_contains("maxItems"))
+      REQUIRE(most->to_number<int>() >= file.at("maxItems").to_number<int>());
+  }
+
+  auto object = parse_yaml(
+      "apiVersion: tombolo.io/v1alpha1\nkind: FleetPlan\nmetadata: {name: demo}\nspec:\n"
+      "  fleet: demo\n  regions: [{name: r, cloud: aws, zones: [a, b]}]\n"
+      "  address_space: [{cidr: 10.0.0.0/8}, {cidr: \"fd00::/32\"}]\n"
+      "  clusters: [{name: a, region: r, nodes: 3, cluster_id: 4}]\n",
+      "fleetplan.yaml");
+  REQUIRE(object.has_value());
+  YamlDocument inner{object->front().value.at("spec"), {"fleetplan.yaml", {}}};
+  auto refused = parse_fleet(inner);
+  REQUIRE_FALSE(refused.has_value());
+  REQUIRE(refused.error().what.find("clusters[0].cluster_id: unknown field") != std::string::npos);
+  inner.value.as_object()["clusters"].as_array()[0].as_object().erase("cluster_id");
+  REQUIRE(is_valid(fleet, inner.value));
+  REQUIRE(parse_fleet(inner).has_value());
 }
 
 }  // namespace
