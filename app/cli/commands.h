@@ -21,8 +21,7 @@ namespace tombolo::cli {
 namespace api = tombolo::admin::v1;
 
 void add_status_commands(CLI::App& app, Session& session);  // status, wait, audit
-void add_plan_commands(CLI::App& app, Session& session);
-void add_plan_questions(CLI::App* plan, Session& session);   // what-if, forecast     // plan
+void add_plan_commands(CLI::App& app, Session& session);     // plan
 void add_cluster_commands(CLI::App& app, Session& session);  // cluster
 void add_object_commands(CLI::App& app, Session& session);   // pool, ip, service, endpoint
 void add_policy_commands(CLI::App& app, Session& session);   // policy
@@ -33,7 +32,8 @@ void add_completion_command(CLI::App& app, Session& session);
 
 // What a daemon is asked in the group "policy": list, explain.
 void add_policy_questions(CLI::App* policy, Session& session);
-// In the group "plan": import; export; diff, history and rollback.
+// In the group "plan": what-if and forecast; import; export; diff, history and rollback.
+void add_plan_questions(CLI::App* plan, Session& session);
 void add_plan_import(CLI::App* plan, Session& session);
 void add_plan_export(CLI::App* plan, Session& session);
 void add_service_export(CLI::App* service, Session& session);

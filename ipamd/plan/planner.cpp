@@ -22,6 +22,7 @@ FamilyPlanner::FamilyPlanner(const Fleet& fleet, Family family, const Plan* prev
   }
   for (const FleetRegion& region : fleet.regions)
     regions_.emplace(region.name, static_cast<int>(&region - fleet.regions.data()));
+  has_former_ = previous != nullptr;
   if (previous != nullptr)
     for (const PlannedCluster& cluster : previous->clusters)
       previous_clusters_.emplace(cluster.name, &cluster);
@@ -42,6 +43,7 @@ Result<std::vector<Assignment>> FamilyPlanner::run() {
   requests_.clear();
   previous_ = nullptr;
   previous_clusters_.clear();
+  has_former_ = true;
   return std::move(assignments_);
 }
 

@@ -113,6 +113,9 @@ class FamilyPlanner {
   std::vector<Request> place_singly(const Batch& batch, std::size_t tier);
   Sizes supply_of(const Batch& batch, FreeSpace Pool::* space) const;
   int fair_share(const Batch& batch) const;
+  double free_share(const Batch& batch) const;
+  int room_around(const Batch& batch, const Prefix& hole) const;
+  Prefix spared(const Batch& batch, const Request& request, const Prefix& hole) const;
   int doublings(const Batch& batch) const;
   void lay_out(const Batch& batch, const Layout& layout, FreeSpace Pool::* space);
   std::optional<Prefix> smallest_hole(const Batch& batch, FreeSpace Pool::* space,
@@ -131,6 +134,7 @@ class FamilyPlanner {
   std::unordered_map<std::string_view, int> regions_;
   std::vector<Pool> pools_;
   std::vector<std::vector<Tract>> tracts_;  // by region
+  bool has_former_ = false;                 // clusters of an earlier plan, or of this one, stay
   bool mapped_ = false;                     // tracts_ are found and kept right
   std::vector<Request> requests_;
   std::vector<Assignment> assignments_;
