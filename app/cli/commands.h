@@ -20,7 +20,7 @@ namespace tombolo::cli {
 
 namespace api = tombolo::admin::v1;
 
-void add_status_commands(CLI::App& app, Session& session);  // status, wait, audit
+void add_status_commands(CLI::App& app, Session& session);   // status, wait, audit
 void add_plan_commands(CLI::App& app, Session& session);     // plan
 void add_cluster_commands(CLI::App& app, Session& session);  // cluster
 void add_object_commands(CLI::App& app, Session& session);   // pool, ip, service, endpoint
