@@ -40,6 +40,15 @@ std::string PoolBlock::key() const {
 std::string Node::key() const {
   return object_key(cluster, name);
 }
+std::string_view to_string(PoolObjectKind kind) {
+  return kind == PoolObjectKind::kPool ? "IPPool" : "IPReservation";
+}
+std::string PoolObject::key() const {
+  return object_key(to_string(kind), name);
+}
+std::string PodInfo::key() const {
+  return fmt::format("{}/{}/{}", name_space, name, kind);
+}
 std::string Attachment::key() const {
   return object_key(container_id, interface_name);
 }

@@ -102,6 +102,39 @@ struct PoolBlock {
   bool operator==(const PoolBlock&) const = default;
 };
 
+// ---- pools of addresses that operators write
+
+enum class PoolObjectKind { kPool, kReservation };
+std::string_view to_string(PoolObjectKind kind);  // "IPPool", "IPReservation"
+
+// An IPPool or IPReservation as it was written. ipamd/pools says what the document means.
+struct PoolObject {
+  PoolObjectKind kind = PoolObjectKind::kPool;
+  std::string name;
+  std::string place;     // "FILE:LINE", for errors
+  std::string document;  // JSON
+  // Nobody writes it any more, but addresses of it are in use: it gives out nothing.
+  bool leaving = false;
+  std::string key() const;  // "KIND/NAME"
+  bool operator==(const PoolObject&) const = default;
+};
+
+// What the choice of a pool asks of a pod, before the pod has an interface: what is written of the
+// pod itself, or of the controller that makes pods of its name.
+struct PodInfo {
+  std::string name_space;
+  std::string name;   // of the pod, or of the controller: its pods are NAME-…
+  std::string kind;   // "Pod", "Deployment", "StatefulSet", …
+  std::string owner;  // "KIND/NAME" of the pod's controller; empty: none
+  StringMap labels;
+  StringMap annotations;
+  StringMap namespace_labels;
+  StringMap namespace_annotations;
+  std::uint32_t replicas = 0;  // of a controller that says so
+  std::string key() const;     // "NAMESPACE/NAME/KIND"
+  bool operator==(const PodInfo&) const = default;
+};
+
 // ---- what a cluster consists of
 // ----------------------------------------------------------------------------------------
 
@@ -164,6 +197,7 @@ struct Workload {
   bool ready = false;
   bool terminating = false;
   bool host_network = false;
+  std::string owner;           // "KIND/NAME" of its controller, a Deployment's for its ReplicaSets
   bool finished = false;       // phase Succeeded or Failed: its addresses may be another's already
   std::uint32_t identity = 0;  // 0 until allocated
   std::string key() const { return object_key(name_space, name); }
@@ -387,6 +421,8 @@ struct ControllerTables {
   Table<EndpointSlice> endpoint_slices{"endpoint_slices", revisions};
   Table<Frontend> frontends{"frontends", revisions};
   Table<Policy> policies{"policies", revisions};
+  Table<PoolObject> pool_objects{"pool_objects", revisions};  // as written, not all in force
+  Table<PodInfo> pod_infos{"pod_infos", revisions};
   Table<NodeReach> node_reach{"node_reach", revisions};
   Table<RemoteCluster> remote_clusters{"remote_clusters", revisions};
   Table<ReconcileStatus> status{"status", revisions};
@@ -401,6 +437,10 @@ struct AgentTables {
   Table<Frontend> frontends{"frontends", revisions};
   Table<LocalPod> local_pods{"local_pods", revisions};
   Table<Policy> policies{"policies", revisions};
+  Table<PoolObject> pools{"pools", revisions};
+  Table<PoolObject> reservations{"reservations", revisions};
+  // Prefixes and single addresses of pools, of every node, that other nodes reach by that node.
+  Table<NodeBlock> routed{"routed", revisions};
   Table<Identity> identities{"identities", revisions};
   Table<IpOwner> ip_owners{"ip_owners", revisions};
   // Derived from the above by the policy compiler.
@@ -424,6 +464,8 @@ void for_each_table(ControllerTables& tables, Visit visit) {
   visit(tables.endpoint_slices);
   visit(tables.frontends);
   visit(tables.policies);
+  visit(tables.pool_objects);
+  visit(tables.pod_infos);
   visit(tables.node_reach);
   visit(tables.remote_clusters);
   visit(tables.status);
@@ -437,6 +479,9 @@ void for_each_table(AgentTables& tables, Visit visit) {
   visit(tables.frontends);
   visit(tables.local_pods);
   visit(tables.policies);
+  visit(tables.pools);
+  visit(tables.reservations);
+  visit(tables.routed);
   visit(tables.identities);
   visit(tables.ip_owners);
   visit(tables.numbered_rules);

@@ -70,6 +70,13 @@ class RealAgent final : public Agent {
         frontend_mirror_(mirror_of("frontends", std::string(records::kFrontendsPrefix)), context.kv,
                          tables_.frontends.take_writer("store"), records::decode_frontend,
                          context.tasks, context.clock, context.rng, context.log),
+        pool_mirror_(mirror_of("pools", std::string(records::kPoolsPrefix)), context.kv,
+                     tables_.pools.take_writer("store"), records::decode_pool_object, context.tasks,
+                     context.clock, context.rng, context.log),
+        reservation_mirror_(mirror_of("reservations", std::string(records::kReservationsPrefix)),
+                            context.kv, tables_.reservations.take_writer("store"),
+                            records::decode_pool_object, context.tasks, context.clock, context.rng,
+                            context.log),
         pod_mirror_(mirror_of("workloads", pod_prefix()), context.kv,
                     tables_.local_pods.take_writer("store"), pod_decoder(pod_prefix()),
                     context.tasks, context.clock, context.rng, context.log),
@@ -81,6 +88,8 @@ class RealAgent final : public Agent {
     block_mirror_.restore();
     node_mirror_.restore();
     frontend_mirror_.restore();
+    pool_mirror_.restore();
+    reservation_mirror_.restore();
     pod_mirror_.restore();
     if (config_.subsystems().dns()) TRY_OK(open_dns());
     if (config_.agent().announce().interfaces_size() > 0)
@@ -116,10 +125,13 @@ class RealAgent final : public Agent {
     context_.tasks.spawn("mirror node-blocks", block_mirror_.run());
     context_.tasks.spawn("mirror nodes", node_mirror_.run());
     context_.tasks.spawn("mirror frontends", frontend_mirror_.run());
+    context_.tasks.spawn("mirror pools", pool_mirror_.run());
+    context_.tasks.spawn("mirror reservations", reservation_mirror_.run());
     context_.tasks.spawn("mirror workloads", pod_mirror_.run());
     context_.tasks.spawn("last known", known_->run());
-    for (const PrefixFollower* follower : {&block_mirror_.follower(), &node_mirror_.follower(),
-                                           &frontend_mirror_.follower(), &pod_mirror_.follower()})
+    for (const PrefixFollower* follower :
+         {&block_mirror_.follower(), &node_mirror_.follower(), &frontend_mirror_.follower(),
+          &pool_mirror_.follower(), &reservation_mirror_.follower(), &pod_mirror_.follower()})
       settling_.add(*follower);
     if (inputs_) inputs_->start(settling_);
     records_.start(settling_);
@@ -269,6 +281,8 @@ class RealAgent final : public Agent {
   KvMirror<NodeBlock> block_mirror_;
   KvMirror<Node> node_mirror_;
   KvMirror<Frontend> frontend_mirror_;
+  KvMirror<PoolObject> pool_mirror_;
+  KvMirror<PoolObject> reservation_mirror_;
   KvMirror<LocalPod> pod_mirror_;
   NodeRecords records_;
   IpRecords ip_records_;

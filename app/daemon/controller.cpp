@@ -2,11 +2,13 @@
 #include "app/daemon/controller.h"
 
 #include "app/daemon/block_assigner.h"
+#include "app/daemon/pool_keeper.h"
 #include "core/records/records.h"
 #include "core/store/etcd_client.h"
 #include "core/store/mirror.h"
 #include "core/worker.h"
 #include "ipamd/announce/announce.h"
+#include "ipamd/pools/pools.h"
 #include "policy/languages/languages.h"
 #include "servicesync/cilium/cilium.h"
 #include "servicesync/controller/controller_sync.h"
@@ -60,6 +62,7 @@ class RealController final : public Controller {
             announcements_.take_writer("store"), announce::decode_announcement, context.tasks,
             context.clock, context.rng, context.log),
         assigner_(config.cluster().name(), tables_, status_, context),
+        pools_({}, tables_, [this] { return pool_uses(); }, status_, context),
         members_(
             fleet_settings(), context, [this](const FleetMember& member) { add_remote(member); },
             [this](const std::string& cluster) { remove_remote(cluster); },
@@ -85,6 +88,7 @@ class RealController final : public Controller {
           &lease_mirror_.follower(), &reach_mirror_.follower(), &announcement_mirror_.follower()})
       settling_.add(*follower);
     settling_.add_derivation("node blocks", [this] { return assigner_.idle(); });
+    pools_.start(settling_);
     if (!sync_) return;
     sync_->start();
     context_.tasks.spawn("fleet", members_.run());
@@ -118,9 +122,13 @@ class RealController final : public Controller {
     settings.cluster_id = config_.cluster().id();
     settings.manifests = config_.controller().manifests();
     settings.foreign.network_policy = policy::parse_network_policy;
+    settings.foreign.pool_object = parse_pool_object;
     settings.cluster_bits = static_cast<int>(config_.cluster().identity_cluster_bits());
     return settings;
   }
+
+  // Nothing is given out of pools yet.
+  std::optional<std::vector<PoolUse>> pool_uses() const { return std::vector<PoolUse>(); }
 
   void add_remote(const FleetMember& member) {
     wanted_.insert_or_assign(member.name, member);
@@ -212,6 +220,7 @@ class RealController final : public Controller {
   Table<announce::Announcement> announcements_;
   KvMirror<announce::Announcement> announcement_mirror_;
   BlockAssigner assigner_;
+  PoolKeeper pools_;
   FleetMembers members_;
   std::unique_ptr<ControllerSync> sync_;
   std::map<std::string, FleetMember> wanted_;  // clusters that should be linked

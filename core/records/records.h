@@ -18,11 +18,15 @@ inline constexpr std::string_view kLeasesPrefix = "tombolo/v1/leases/";  // NODE
 inline constexpr std::string_view kFrontendsPrefix = "tombolo/v1/frontends/";  // NAMESPACE/NAME
 inline constexpr std::string_view kPoliciesPrefix = "tombolo/v1/policies/";  // KIND/NAMESPACE/NAME
 inline constexpr std::string_view kReachPrefix = "tombolo/v1/reach/";        // NODE/CLUSTER
-inline constexpr std::string_view kFleetPrefix = "tombolo/v1/fleet/";        // CLUSTER
 // The first two are below "tombolo/v1/claim" and so of one watch, in the order of revisions.
-inline constexpr std::string_view kClaimsPrefix = "tombolo/v1/claims/";          // POOL/IP
-inline constexpr std::string_view kClaimantsPrefix = "tombolo/v1/claimants/";    // IDENTITY
-inline constexpr std::string_view kPoolBlocksPrefix = "tombolo/v1/poolblocks/";  // POOL/PREFIX
+inline constexpr std::string_view kClaimsPrefix = "tombolo/v1/claims/";              // POOL/IP
+inline constexpr std::string_view kClaimantsPrefix = "tombolo/v1/claimants/";        // IDENTITY
+inline constexpr std::string_view kPoolBlocksPrefix = "tombolo/v1/poolblocks/";      // POOL/PREFIX
+inline constexpr std::string_view kPoolsPrefix = "tombolo/v1/pools/";                // NAME
+inline constexpr std::string_view kReservationsPrefix = "tombolo/v1/reservations/";  // NAME
+inline constexpr std::string_view kPodInfoPrefix = "tombolo/v1/podinfo/";  // NAMESPACE/NAME/KIND
+inline constexpr std::string_view kRoutedPrefix = "tombolo/v1/routed/";    // NODE/PREFIX
+inline constexpr std::string_view kFleetPrefix = "tombolo/v1/fleet/";      // CLUSTER
 
 std::string node_block_key(const NodeBlock& block);
 std::string encode(const NodeBlock& block);
@@ -56,5 +60,19 @@ Result<Claimant> decode_claimant(const KeyValue& kv);
 std::string pool_block_key(const PoolBlock& block);
 std::string encode(const PoolBlock& block);
 Result<PoolBlock> decode_pool_block(const KeyValue& kv);
+
+// By the kind of the object: below kPoolsPrefix or kReservationsPrefix. Whether the document means
+// a pool, ipamd/pools knows.
+std::string pool_object_key(const PoolObject& object);
+std::string encode(const PoolObject& object);
+Result<PoolObject> decode_pool_object(const KeyValue& kv);
+
+std::string pod_info_key(const PodInfo& info);
+std::string encode(const PodInfo& info);
+Result<PodInfo> decode_pod_info(const KeyValue& kv);
+
+// What of a pool other nodes reach by this node; a node block in form.
+std::string routed_key(const NodeBlock& block);
+Result<NodeBlock> decode_routed(const KeyValue& kv);
 
 }  // namespace tombolo::records

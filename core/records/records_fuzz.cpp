@@ -30,7 +30,7 @@ void round_trip(const Row& sample, std::string_view value, Key key, Decode decod
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   std::string_view value(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 8) {
+  switch (data[0] % 11) {
     case 0: {
       Policy policy;
       policy.name_space = "stars";
@@ -71,6 +71,26 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       block.pool = "overlay";
       block.prefix = Prefix::parse("10.4.0.0/26").value();
       round_trip(block, value, records::pool_block_key, records::decode_pool_block);
+      break;
+    }
+    case 8: {
+      PoolObject pool;
+      pool.name = "racks";
+      round_trip(pool, value, records::pool_object_key, records::decode_pool_object);
+      break;
+    }
+    case 9: {
+      PodInfo info;
+      info.name_space = "shop";
+      info.name = "db";
+      info.kind = "Pod";
+      round_trip(info, value, records::pod_info_key, records::decode_pod_info);
+      break;
+    }
+    case 10: {
+      NodeBlock block{"n1", Prefix::parse("10.1.4.0/24").value()};
+      auto encode = [](const NodeBlock& row) { return records::routed_key(row); };
+      round_trip(block, value, encode, records::decode_routed);
       break;
     }
     default: {

@@ -33,6 +33,7 @@ bool node_may_write(const SpiffeName& node, std::string_view key, std::string_vi
     return true;
   return within("cilium/state/ip/v1/default/", key, range_end) ||
          within(fmt::format("tombolo/v1/leases/{}/", node.name), key, range_end) ||
+         within(fmt::format("tombolo/v1/routed/{}/", node.name), key, range_end) ||
          within(fmt::format("tombolo/v1/reach/{}/", node.name), key, range_end);
 }
 

@@ -1,5 +1,7 @@
 // What annotations and the CNI configuration say. Spiderpool's annotations are
 // ipam.spidernet.io/…; ipam.tombolo.io/{ippools,ippool} have the same form and come first.
+#include <algorithm>
+
 #include "ipamd/pools/internal.h"
 
 namespace tombolo::pools {
@@ -15,13 +17,6 @@ Result<std::vector<std::string>> read_pools(const Cursor& list) {
   for (std::size_t i = 0; i < names.size(); ++i)
     if (names[i].empty()) return list.at(i).error("is empty");
   return names;
-}
-
-Result<json::value> parse(const std::string& text, const DocumentPlace& place) {
-  JsonLimits limits{kLongestAnnotation, 8};
-  auto value = parse_json(text, limits);
-  if (!value) return fail(Code::kInvalidArgument, "{}: {}", place.name, value.error().what);
-  return value;
 }
 
 // {"ipv4": […], "ipv6": […]}, with "interface" and "cleangateway" inside of a list.
@@ -78,7 +73,7 @@ Result<std::optional<NamedPools>> of_pod(const PoolRequest& request) {
       auto at = request.pod_annotations.find(fmt::format("{}/{}", domain, key));
       if (at == request.pod_annotations.end()) continue;
       DocumentPlace place{source_of(at->first), {}};
-      TRY(value, parse(at->second, place));
+      TRY(value, parse_annotation(at->second, place));
       Cursor root(value, place);
       if (key == "ippool") {
         TRY(named, read_entry(root, place.name, false));
@@ -98,7 +93,7 @@ Result<std::optional<NamedPools>> of_namespace(const PoolRequest& request) {
     auto at = request.namespace_annotations.find(key);
     if (at == request.namespace_annotations.end()) continue;
     DocumentPlace place{fmt::format("annotation {} of namespace {}", key, request.name_space), {}};
-    TRY(value, parse(at->second, place));
+    TRY(value, parse_annotation(at->second, place));
     Cursor root(value, place);
     TRY_OK(root.expect_array());
     TRY(names, read_pools(root));
@@ -110,6 +105,35 @@ Result<std::optional<NamedPools>> of_namespace(const PoolRequest& request) {
 }
 
 }  // namespace
+
+Result<json::value> parse_annotation(const std::string& text, const DocumentPlace& place) {
+  JsonLimits limits{kLongestAnnotation, 8};
+  auto value = parse_json(text, limits);
+  if (!value) return fail(Code::kInvalidArgument, "{}: {}", place.name, value.error().what);
+  return value;
+}
+
+Result<std::vector<std::string>> named_interfaces(const PoolRequest& request) {
+  std::vector<std::string> names;
+  for (std::string_view domain : {"ipam.tombolo.io", "ipam.spidernet.io"}) {
+    auto at = request.pod_annotations.find(fmt::format("{}/ippools", domain));
+    if (at == request.pod_annotations.end()) continue;
+    DocumentPlace place{
+        fmt::format("annotation {} of pod {}/{}", at->first, request.name_space, request.pod_name),
+        {}};
+    TRY(value, parse_annotation(at->second, place));
+    Cursor list(value, place);
+    TRY_OK(list.expect_array());
+    if (list.size() > kMostPools)
+      return list.error(fmt::format("{} entries; the limit is {}", list.size(), kMostPools));
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      std::string usual = i == 0 ? "eth0" : fmt::format("net{}", i);
+      TRY(name, list.at(i)["interface"].string_or(usual));
+      if (std::ranges::count(names, name) == 0) names.push_back(std::move(name));
+    }
+  }
+  return names;
+}
 
 Result<std::optional<NamedPools>> named_pools(const PoolRequest& request) {
   TRY(pod, of_pod(request));

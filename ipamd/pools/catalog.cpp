@@ -70,28 +70,4 @@ std::vector<IpRange> PoolCatalog::usable(const IpPool& pool) const {
   return subtract(std::move(from), std::move(without));
 }
 
-Result<PoolCatalog> parse_pools(const std::vector<YamlDocument>& documents) {
-  std::vector<IpPool> pools;
-  std::vector<IpReservation> reservations;
-  for (const YamlDocument& document : documents) {
-    Cursor root = document.root();
-    TRY_OK(root.expect_object());
-    TRY(version, root["apiVersion"].string());
-    TRY(kind, root["kind"].string());
-    bool ours = version == "tombolo.io/v1alpha1";
-    bool spiderpool = version == "spiderpool.spidernet.io/v2beta1";
-    if ((ours && kind == "IPPool") || (spiderpool && kind == "SpiderIPPool")) {
-      TRY(pool, parse_ip_pool(root));
-      pools.push_back(std::move(pool));
-    } else if ((ours && kind == "IPReservation") || (spiderpool && kind == "SpiderReservedIP")) {
-      TRY(reservation, parse_ip_reservation(root));
-      reservations.push_back(std::move(reservation));
-    } else {
-      return root["kind"].error(fmt::format("{} of {} is neither a pool nor a reservation",
-                                            kind.substr(0, 64), version.substr(0, 64)));
-    }
-  }
-  return PoolCatalog::make(std::move(pools), std::move(reservations));
-}
-
 }  // namespace tombolo

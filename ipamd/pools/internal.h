@@ -21,6 +21,12 @@ struct NamedPools {
 // when none of them names a pool for the interface. kInvalidArgument names the annotation.
 Result<std::optional<NamedPools>> named_pools(const PoolRequest& request);
 
+// The interfaces that the pod's annotation …/ippools has entries for, in its order; of the domain
+// that decides. kInvalidArgument names the annotation.
+Result<std::vector<std::string>> named_interfaces(const PoolRequest& request);
+// A JSON text of an annotation. kInvalidArgument names it.
+Result<json::value> parse_annotation(const std::string& text, const DocumentPlace& place);
+
 // Why the pool is not for this request; empty: it is.
 std::string why_not(const IpPool& pool, const PoolRequest& request);
 // Among the pools that fit, those that say more about whom they are for come first: lower is

@@ -72,6 +72,10 @@ struct IpPool {
   PoolAffinity affinity;
 };
 
+// What of a pool never changes (subnet, kind, blockLength), as a text for errors: "subnet is
+// 10.0.0.0/24, in force is 10.0.0.0/25"; empty: nothing differs.
+std::string changed_for_ever(const IpPool& now, const IpPool& in_force);
+
 // Addresses that no pool gives out.
 struct IpReservation {
   std::string name;
@@ -104,6 +108,13 @@ class PoolCatalog {
   std::vector<IpPool> pools_;
   std::vector<IpReservation> reservations_;
 };
+
+// An IPPool or IPReservation (or Spiderpool's of the same meaning) as a row, checked. For sources,
+// which read documents of every kind.
+Result<PoolObject> parse_pool_object(const Cursor& document);
+// The catalog that the rows make up; those that leave are disabled. Errors name the places of the
+// rows.
+Result<PoolCatalog> catalog_of(const std::vector<PoolObject>& objects);
 
 // IPPool and IPReservation (tombolo.io/v1alpha1), SpiderIPPool and SpiderReservedIP
 // (spiderpool.spidernet.io/v2beta1); other kinds are refused.
@@ -143,6 +154,50 @@ struct PoolSelection {
 // kFailedPrecondition: no pool of a wanted family is left, with the reason for each. Errors name
 // the annotation and the pool.
 Result<PoolSelection> select_pools(const PoolCatalog& catalog, const PoolRequest& request);
+
+// Who keeps an address over restarts, as a claim of it says.
+struct FixedIdentity {
+  std::string name;           // "StatefulSet/NAMESPACE/NAME/ORDINAL", "Deployment/NAMESPACE/NAME",
+                              // "VirtualMachine/NAMESPACE/NAME", "Pod/NAMESPACE/NAME"
+  std::size_t room = 1;       // how many addresses of a family it may have
+  bool over_scaling = false;  // kept when the controller is scaled down
+};
+// The identity of the pod `pod_name`, of which `info` tells; nullopt: any address will do. The
+// rules are in docs/ipam.md. kInvalidArgument names the annotation.
+Result<std::optional<FixedIdentity>> fixed_identity(const PodInfo& info,
+                                                    const std::string& pod_name);
+
+// The addresses that the pod's annotation ipam.tombolo.io/ip asks for at this interface; empty:
+// none. kInvalidArgument names the annotation.
+Result<std::vector<Ip>> asked_addresses(const PodInfo& info, const std::string& pod_name,
+                                        const std::string& interface_name);
+
+// A pod that asks for an interface.
+struct PodQuestion {
+  std::string interface_name;
+  std::string network;
+  std::string name_space;  // empty, with pod_name: the runtime gave none
+  std::string pod_name;
+  std::string node;
+  StringMap node_labels;
+  std::vector<std::string> configured_ipv4;
+  std::vector<std::string> configured_ipv6;
+  std::vector<Family> families;
+};
+// What one interface gets: the node's blocks (selection.node_blocks), or addresses of pools of one
+// kind each.
+struct InterfaceChoice {
+  std::string interface_name;
+  PoolSelection selection;
+  std::vector<AddressWish> wishes;  // of selection.wishes(), with exact addresses and one kind
+  std::string identity;             // with the interface; empty: none
+  std::size_t room = 1;
+};
+// For the interface that asks, first, and for every other one that the pod's annotation names: they
+// are one transaction. `info` is null for a pod without a name. Errors of select_pools,
+// fixed_identity and asked_addresses.
+Result<std::vector<InterfaceChoice>> choose_for_pod(const PoolCatalog& catalog, const PodInfo* info,
+                                                    const PodQuestion& question);
 
 // Shell-like: * ? [abc] [a-c] [!a]. No escape; an unclosed [ stands for itself.
 bool matches_wildcard(std::string_view pattern, std::string_view text);

@@ -14,7 +14,15 @@ void try_pools(std::string_view text) {
   auto documents = parse_yaml(text, "fuzz", limits);
   if (!documents) return;
   auto catalog = parse_pools(*documents);
+  std::vector<PoolObject> objects;
+  for (const YamlDocument& document : *documents) {
+    auto object = parse_pool_object(document.root());
+    if (object) objects.push_back(std::move(*object));
+  }
+  auto again = catalog_of(objects);
   if (!catalog) return;
+  // As rows they mean what they mean as documents.
+  ENSURE(again && again->pools().size() == catalog->pools().size());
   for (const IpPool& pool : catalog->pools()) {
     auto usable = catalog->usable(pool);
     for (const IpRange& range : usable) {

@@ -1,12 +1,13 @@
 // Services of the fleet, from sources to store, in one object: what the controller role composes.
 //
-//   manifests -> namespaces, policies
+//   manifests -> namespaces, policies, pool_objects, pod_infos
 //   manifests, attachments, plan -> workloads, services, slices ┐
 //   other clusters' stores -> own store's cache -> remote services ┴-> merge -> frontends, records
 //
-// It writes the tables namespaces, policies, workloads, services, endpoint_slices, frontends and
-// remote_clusters. It needs `attachments` and `plan_blocks` to be fed and marked synced by others:
-// before that nothing is derived, so that a restart takes nothing away. Control thread.
+// It writes the tables namespaces, policies, pool_objects, pod_infos, workloads, services,
+// endpoint_slices, frontends and remote_clusters. It needs `attachments` and `plan_blocks` to be
+// fed and marked synced by others: before that nothing is derived, so that a restart takes nothing
+// away. Control thread.
 #pragma once
 
 #include <memory>

@@ -7,6 +7,7 @@
 #include "servicesync/controller/controller_sync.h"
 #include "servicesync/controller/identity_allocator.h"
 #include "servicesync/controller/merge_stage.h"
+#include "servicesync/controller/pod_info_stage.h"
 #include "servicesync/controller/service_stage.h"
 #include "servicesync/controller/workload_stage.h"
 
@@ -46,6 +47,7 @@ struct ControllerSync::Parts {
   ServiceStage service_stage;
   SliceStage slice_stage;
   MergeStage merge_stage;
+  PodInfoStage pod_info_stage;
   std::vector<Stage*> stages;  // in the order of the flow
   std::unique_ptr<Table<PlanBlock>::Tracker> plan;
   bool deriving = false;

@@ -97,7 +97,7 @@ TEST_CASE("the template with the longest name describes a pod without a manifest
 
 TEST_CASE("scaled to zero, an attached pod is nobody's endpoint") {
   manifests::PodTemplate web = deployment("web");
-  web.scaled_to_zero = true;
+  web.replicas = 0;
   Attachment attachment = attached({kOne});
   auto workload = derive_workload("shop", "web-1", {nullptr, {&web}, {&attachment}});
   REQUIRE(workload->terminating);

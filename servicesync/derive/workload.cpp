@@ -62,7 +62,7 @@ std::optional<Workload> derive_workload(std::string_view name_space, std::string
   pod->name = name;
   if (made_by->hostname_is_name && is_dns_label(name)) pod->hostname = name;
   join(*pod, attachment);
-  if (made_by->scaled_to_zero) {
+  if (made_by->replicas == 0) {
     pod->terminating = true;
     pod->ready = false;
   }

@@ -12,6 +12,7 @@ struct Metadata {
   std::string name;
   StringMap labels;
   StringMap annotations;
+  std::string owner;                // "KIND/NAME" of the controller in ownerReferences
   bool deleted = false;             // deletionTimestamp is set
   std::int64_t created_unix_s = 0;  // 0 when absent
 };

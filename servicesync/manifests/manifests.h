@@ -21,8 +21,8 @@ namespace tombolo::manifests {
 struct PodTemplate {
   std::string kind;
   std::string name;
-  Workload pod;  // its namespace, labels, ports, …; no name, no addresses
-  bool scaled_to_zero = false;
+  Workload pod;                   // its namespace, labels, ports, …; no name, no addresses
+  std::uint32_t replicas = 1;     // wanted; a DaemonSet has no number and says 1
   bool hostname_is_name = false;  // StatefulSet: each pod's hostname is its name
   std::string key() const;        // "NAMESPACE/KIND/NAME"
   bool operator==(const PodTemplate&) const = default;
@@ -49,6 +49,7 @@ struct Objects {
   std::vector<Service> services;
   std::vector<EndpointSlice> endpoint_slices;
   std::vector<Policy> policies;
+  std::vector<PoolObject> pool_objects;
   std::size_t ignored = 0;           // objects of other kinds
   std::map<std::string, int> lines;  // "Service shop/web" -> line of the object, for messages
 };
@@ -57,6 +58,9 @@ struct Objects {
 // Without one, objects of the kind are ignored.
 struct ForeignDecoders {
   std::function<Result<Policy>(Cursor)> network_policy;  // networking.k8s.io/v1, NetworkPolicy
+  // tombolo.io/v1alpha1, IPPool and IPReservation; spiderpool.spidernet.io/v2beta1, SpiderIPPool
+  // and SpiderReservedIP
+  std::function<Result<PoolObject>(Cursor)> pool_object;
 };
 
 // All objects of a YAML stream or JSON text, `kind: List` unfolded. All or nothing: the first error

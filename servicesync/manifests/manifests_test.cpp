@@ -94,7 +94,7 @@ metadata: {name: db}
 spec: {serviceName: db-peers, template: {metadata: {labels: {app: db}}}}
 )");
   const PodTemplate& deployment = objects.templates.at(0);
-  REQUIRE(deployment.scaled_to_zero);
+  REQUIRE(deployment.replicas == 0);
   REQUIRE(deployment.pod.labels == StringMap{{"name", "rebel-base"}});
   REQUIRE(deployment.pod.ports.at(0).port == 80);
   REQUIRE(names_pod(deployment, "rebel-base-7d9f-x2"));
@@ -104,7 +104,7 @@ spec: {serviceName: db-peers, template: {metadata: {labels: {app: db}}}}
   const PodTemplate& stateful = objects.templates.at(1);
   REQUIRE(stateful.hostname_is_name);
   REQUIRE(stateful.pod.subdomain == "db-peers");
-  REQUIRE_FALSE(stateful.scaled_to_zero);
+  REQUIRE(stateful.replicas == 1);
 }
 
 struct ServiceCase {
@@ -259,6 +259,57 @@ metadata: {name: p, namespace: shop}
                          "web.yaml", foreign)
               .error()
               .what == "web.yaml:4: metadata.name: is bad");
+}
+
+TEST_CASE("pools and reservations, ours and Spiderpool's, are another folder's") {
+  ForeignDecoders foreign;
+  foreign.pool_object = [](const Cursor& root) -> Result<PoolObject> {
+    TRY(name, root["metadata"]["name"].string());
+    TRY(kind, root["kind"].string());
+    return PoolObject{PoolObjectKind::kPool, name, "", kind, false};
+  };
+  auto object = [](const char* version, const char* kind, const char* name) {
+    return fmt::format("apiVersion: {}\nkind: {}\nmetadata: {{name: {}}}\n---\n", version, kind,
+                       name);
+  };
+  std::string text = object("tombolo.io/v1alpha1", "IPPool", "a") +
+                     object("tombolo.io/v1alpha1", "IPReservation", "b") +
+                     object("spiderpool.spidernet.io/v2beta1", "SpiderIPPool", "c") +
+                     object("spiderpool.spidernet.io/v2beta1", "SpiderReservedIP", "d") +
+                     object("spiderpool.spidernet.io/v2beta1", "SpiderSubnet", "e");
+  auto objects = decode_objects(text, "pools.yaml", foreign);
+  REQUIRE(objects);
+  std::vector<std::string> kinds;
+  for (const PoolObject& pool : objects->pool_objects) kinds.push_back(pool.document);
+  REQUIRE(kinds ==
+          std::vector<std::string>{"IPPool", "IPReservation", "SpiderIPPool", "SpiderReservedIP"});
+  REQUIRE(objects->ignored == 1);
+  REQUIRE(decode_objects(text, "pools.yaml")->ignored == 5);
+}
+
+TEST_CASE("the owner of a pod is its controller; a ReplicaSet's is the Deployment's") {
+  struct Case {
+    std::string name;
+    std::string references;
+    std::string owner;
+  };
+  auto test = GENERATE(values<Case>({
+      {"none", "[]", ""},
+      {"not a controller", "[{kind: Node, name: n1}]", ""},
+      {"StatefulSet", "[{kind: StatefulSet, name: db, controller: true}]", "StatefulSet/db"},
+      {"Deployment", "[{kind: ReplicaSet, name: web-7d9f, controller: true}]", "Deployment/web"},
+      {"ReplicaSet of another hash", "[{kind: ReplicaSet, name: web-1234, controller: true}]",
+       "ReplicaSet/web-1234"},
+      {"the second one",
+       "[{kind: Node, name: n1}, {kind: VirtualMachineInstance, name: vm, controller: true}]",
+       "VirtualMachineInstance/vm"},
+  }));
+  CAPTURE(test.name);
+  auto objects = read(
+      "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {pod-template-hash: 7d9f}, "
+      "ownerReferences: " +
+      test.references + "}");
+  REQUIRE(objects.pods.at(0).owner == test.owner);
 }
 
 struct Malformed {

@@ -19,6 +19,33 @@ Result<void> check_annotations(const Cursor& at, const StringMap& annotations) {
   return {};
 }
 
+// The controller among the owners. A ReplicaSet that a Deployment made stands for it: its name is
+// the Deployment's and the value of the label pod-template-hash (k8s.io/kubernetes,
+// pkg/controller/deployment/sync.go).
+Result<std::string> decode_owner(const Cursor& references, const StringMap& labels) {
+  if (references.is_null()) return std::string();
+  TRY_OK(references.expect_array());
+  for (std::size_t i = 0; i < references.size(); ++i) {
+    Cursor reference = references.at(i);
+    TRY_OK(reference.expect_object());
+    TRY(controller, reference["controller"].boolean_or(false));
+    if (!controller) continue;
+    TRY(kind, reference["kind"].string());
+    TRY(name, reference["name"].string());
+    if (kind.empty() || kind.find('/') != std::string::npos)
+      return reference["kind"].error("is not a kind");
+    if (!is_dns_subdomain(name)) return reference["name"].error("is not a name (RFC 1123)");
+    auto hash = labels.find("pod-template-hash");
+    if (kind == "ReplicaSet" && hash != labels.end()) {
+      std::string tail = "-" + hash->second;
+      if (name.size() > tail.size() && name.ends_with(tail))
+        return object_key("Deployment", name.substr(0, name.size() - tail.size()));
+    }
+    return object_key(kind, name);
+  }
+  return std::string();
+}
+
 }  // namespace
 
 Result<Metadata> decode_template_metadata(const Cursor& metadata) {
@@ -50,6 +77,8 @@ Result<Metadata> decode_metadata(const Cursor& root, NameKind kind) {
         fmt::format("'{}' is not an RFC 1123 label", name_space.substr(0, 80)));
   result.name = std::move(name);
   result.name_space = std::move(name_space);
+  TRY(owner, decode_owner(metadata["ownerReferences"], result.labels));
+  result.owner = std::move(owner);
   TRY(deletion, metadata["deletionTimestamp"].string_or(""));
   result.deleted = !deletion.empty();
   Cursor created = metadata["creationTimestamp"];

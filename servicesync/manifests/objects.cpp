@@ -15,8 +15,18 @@ std::string full_name(const PodTemplate& pods) {
   return object_key(pods.pod.name_space, pods.name);
 }
 
+std::string full_name(const PoolObject& object) {
+  return object.name;
+}
+
 std::string full_name(const Policy& policy) {
   return object_key(policy.name_space, policy.name);
+}
+
+bool is_pool_object(std::string_view version, std::string_view kind) {
+  if (version == "tombolo.io/v1alpha1") return kind == "IPPool" || kind == "IPReservation";
+  return version == "spiderpool.spidernet.io/v2beta1" &&
+         (kind == "SpiderIPPool" || kind == "SpiderReservedIP");
 }
 
 int line_of(const YamlDocument& document, const Cursor& at) {
@@ -43,6 +53,8 @@ class Reader {
       return add(root, kind, decode_endpoint_slice(root), out_.endpoint_slices);
     if (version == "networking.k8s.io/v1" && kind == "NetworkPolicy" && foreign_.network_policy)
       return add(root, kind, foreign_.network_policy(root), out_.policies);
+    if (is_pool_object(version, kind) && foreign_.pool_object)
+      return add(root, kind, foreign_.pool_object(root), out_.pool_objects);
     bool makes_pods = version == "apps/v1" ? kind == "Deployment" || kind == "ReplicaSet" ||
                                                  kind == "StatefulSet" || kind == "DaemonSet"
                                            : version == "v1" && kind == "ReplicationController";

@@ -121,6 +121,7 @@ Result<Workload> decode_pod(Cursor root) {
   pod.name = std::move(metadata.name);
   pod.labels = std::move(metadata.labels);
   pod.annotations = std::move(metadata.annotations);
+  pod.owner = std::move(metadata.owner);
   pod.terminating = metadata.deleted;
   TRY_OK(decode_pod_spec(root["spec"], pod));
   Cursor status = root["status"];
@@ -165,7 +166,10 @@ Result<PodTemplate> decode_pod_template(Cursor root) {
   result.pod.ready = true;
   TRY_OK(decode_pod_spec(pods["spec"], result.pod));
   TRY(replicas, spec["replicas"].integer_or(1, 0, INT32_MAX));
-  result.scaled_to_zero = replicas == 0;
+  result.replicas = static_cast<std::uint32_t>(replicas);
+  // Pods of a ReplicaSet that a Deployment made are the Deployment's.
+  bool made = result.kind == "ReplicaSet" && metadata.owner.starts_with("Deployment/");
+  result.pod.owner = made ? std::move(metadata.owner) : object_key(result.kind, result.name);
   if (result.kind == "StatefulSet") {
     TRY(service, optional_label(spec["serviceName"]));
     result.pod.subdomain = std::move(service);

@@ -47,7 +47,8 @@ SourceTables::SourceTables(RevisionCounter& revisions)
       endpoint_slices("manifest_endpoint_slices", revisions) {}
 
 Catalog::Catalog(SourceTables& tables, Table<Namespace>::Writer namespaces,
-                 Table<Policy>::Writer policies, Table<ReconcileStatus>::Writer status, Logger log)
+                 Table<Policy>::Writer policies, Table<PoolObject>::Writer pool_objects,
+                 Table<ReconcileStatus>::Writer status, Logger log)
     : tables_(tables),
       pods_(tables.pods.take_writer("manifests")),
       templates_(tables.templates.take_writer("manifests")),
@@ -55,6 +56,7 @@ Catalog::Catalog(SourceTables& tables, Table<Namespace>::Writer namespaces,
       endpoint_slices_(tables.endpoint_slices.take_writer("manifests")),
       namespaces_(namespaces),
       policies_(policies),
+      pool_objects_(pool_objects),
       status_(status),
       log_(log.with("source", "manifests")) {}
 
@@ -99,6 +101,7 @@ void Catalog::rebuild() {
   Union<Service> services("Service");
   Union<EndpointSlice> endpoint_slices("EndpointSlice");
   Union<Policy> policies("policy");
+  Union<PoolObject> pool_objects("pool or reservation");
   std::map<std::string, std::string> notes = errors_;
   std::size_t ignored = 0;
   for (const auto& [file, objects] : files_) {
@@ -108,6 +111,7 @@ void Catalog::rebuild() {
     services.add(file, objects.services, notes);
     endpoint_slices.add(file, objects.endpoint_slices, notes);
     policies.add(file, objects.policies, notes);
+    pool_objects.add(file, objects.pool_objects, notes);
     ignored += objects.ignored;
   }
   namespaces_.replace_all(namespaces.take());
@@ -116,6 +120,7 @@ void Catalog::rebuild() {
   services_.replace_all(services.take());
   endpoint_slices_.replace_all(endpoint_slices.take());
   policies_.replace_all(policies.take());
+  pool_objects_.replace_all(pool_objects.take());
   ignored_objects().set(static_cast<double>(ignored));
   for (const auto& [file, note] : notes) report(file, note);
   auto old = reported_;
@@ -128,6 +133,7 @@ void Catalog::rebuild() {
     services_.mark_synced();
     endpoint_slices_.mark_synced();
     policies_.mark_synced();
+    pool_objects_.mark_synced();
   }
   if (on_change_) on_change_();
 }

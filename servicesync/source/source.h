@@ -30,7 +30,8 @@ struct SourceTables {
 class Catalog {
  public:
   Catalog(SourceTables& tables, Table<Namespace>::Writer namespaces, Table<Policy>::Writer policies,
-          Table<ReconcileStatus>::Writer status, Logger log);
+          Table<PoolObject>::Writer pool_objects, Table<ReconcileStatus>::Writer status,
+          Logger log);
 
   // An error keeps what the file had before.
   void set_file(const std::string& file, Result<manifests::Objects> objects);
@@ -56,6 +57,7 @@ class Catalog {
   Table<EndpointSlice>::Writer endpoint_slices_;
   Table<Namespace>::Writer namespaces_;
   Table<Policy>::Writer policies_;
+  Table<PoolObject>::Writer pool_objects_;
   Table<ReconcileStatus>::Writer status_;
   Logger log_;
   std::function<void()> on_change_;

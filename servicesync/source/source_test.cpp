@@ -27,12 +27,17 @@ struct World {
   SourceTables tables{revisions};
   Table<Namespace> namespaces{"namespaces", revisions};
   Table<Policy> policies{"policies", revisions};
+  Table<PoolObject> pool_objects{"pool_objects", revisions};
   Table<ReconcileStatus> status{"status", revisions};
   std::unique_ptr<Clock> clock = make_system_clock();
   Worker worker;
   TaskGroup tasks{drive.executor()};
-  Catalog catalog{tables, namespaces.take_writer("test"), policies.take_writer("test"),
-                  status.take_writer("test"), Logger()};
+  Catalog catalog{tables,
+                  namespaces.take_writer("test"),
+                  policies.take_writer("test"),
+                  pool_objects.take_writer("test"),
+                  status.take_writer("test"),
+                  Logger()};
   std::unique_ptr<ManifestFolder> folder;
 
   World() {

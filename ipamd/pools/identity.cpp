@@ -1,0 +1,125 @@
+// Which pods keep their addresses, and under which name (docs/ipam.md, "Fixed addresses").
+#include <algorithm>
+#include <charconv>
+
+#include "ipamd/pools/internal.h"
+
+namespace tombolo {
+namespace {
+
+constexpr std::size_t kMostRoom = 10'000;
+constexpr std::size_t kMostAddresses = 16;
+
+std::string place_of(const std::string& key, const PodInfo& info, const std::string& pod_name) {
+  return fmt::format("annotation {} of pod {}/{}", key, info.name_space, pod_name);
+}
+
+// "true", "false"; nullopt when the annotation is not there.
+Result<std::optional<bool>> flag(const PodInfo& info, const std::string& pod_name,
+                                 const std::string& key) {
+  auto at = info.annotations.find(key);
+  if (at == info.annotations.end()) return std::nullopt;
+  if (at->second == "true") return true;
+  if (at->second == "false") return false;
+  return fail(Code::kInvalidArgument, "{}: '{}' is not true or false",
+              place_of(key, info, pod_name), at->second.substr(0, 80));
+}
+
+std::optional<std::size_t> number(std::string_view text) {
+  std::size_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  return value;
+}
+
+// "+N": the replicas and N more; "N": so many. nullopt when no annotation says so.
+Result<std::optional<std::size_t>> room_of(const PodInfo& info, const std::string& pod_name) {
+  for (const char* key : {"ipam.tombolo.io/ip-number", "ipam.spidernet.io/ippool-ip-number"}) {
+    auto at = info.annotations.find(key);
+    if (at == info.annotations.end()) continue;
+    std::string_view text = at->second;
+    bool more = text.starts_with('+');
+    auto value = number(more ? text.substr(1) : text);
+    if (!value || *value > kMostRoom || (!more && *value == 0))
+      return fail(Code::kInvalidArgument, "{}: '{}' is not a number, or + and a number, up to {}",
+                  place_of(key, info, pod_name), text.substr(0, 80), kMostRoom);
+    return std::max<std::size_t>(1, more ? info.replicas + *value : *value);
+  }
+  return std::nullopt;
+}
+
+// The ordinal of a StatefulSet's pod: the digits behind its name.
+std::optional<std::string> ordinal_of(std::string_view set, std::string_view pod_name) {
+  if (pod_name.size() <= set.size() + 1 || !pod_name.starts_with(set) ||
+      pod_name[set.size()] != '-')
+    return std::nullopt;
+  std::string_view digits = pod_name.substr(set.size() + 1);
+  if (!number(digits) || (digits.size() > 1 && digits.front() == '0')) return std::nullopt;
+  return std::string(digits);
+}
+
+// The virtual machine that the pod runs, by KubeVirt's label or its owner.
+std::string machine_of(const PodInfo& info) {
+  if (auto at = info.labels.find("vm.kubevirt.io/name"); at != info.labels.end()) return at->second;
+  constexpr std::string_view kOwner = "VirtualMachineInstance/";
+  return info.owner.starts_with(kOwner) ? info.owner.substr(kOwner.size()) : std::string();
+}
+
+}  // namespace
+
+Result<std::optional<FixedIdentity>> fixed_identity(const PodInfo& info,
+                                                    const std::string& pod_name) {
+  TRY(asked, flag(info, pod_name, "ipam.tombolo.io/fixed"));
+  TRY(room, room_of(info, pod_name));
+  FixedIdentity identity;
+  if (auto keep = info.annotations.find("ipam.tombolo.io/keep"); keep != info.annotations.end()) {
+    if (keep->second != "scale")
+      return fail(Code::kInvalidArgument, "{}: '{}' is not scale",
+                  place_of(keep->first, info, pod_name), keep->second.substr(0, 80));
+    identity.over_scaling = true;
+  }
+  if (asked && !*asked) return std::nullopt;
+  auto under = [&](std::string_view kind, std::string_view name) {
+    identity.name = fmt::format("{}/{}/{}", kind, info.name_space, name);
+    return identity;
+  };
+  if (std::string machine = machine_of(info); !machine.empty())
+    return under("VirtualMachine", machine);
+  std::size_t slash = info.owner.find('/');
+  std::string kind = info.owner.substr(0, slash);
+  std::string owner = slash == std::string::npos ? "" : info.owner.substr(slash + 1);
+  if (kind == "StatefulSet")
+    if (auto ordinal = ordinal_of(owner, pod_name))
+      return under(kind, fmt::format("{}/{}", owner, *ordinal));
+  if (!asked && !room) return std::nullopt;
+  if (owner.empty()) return under("Pod", pod_name);
+  identity.room = room.value_or(std::max<std::size_t>(1, info.replicas));
+  return under(kind, owner);
+}
+
+Result<std::vector<Ip>> asked_addresses(const PodInfo& info, const std::string& pod_name,
+                                        const std::string& interface_name) {
+  std::vector<Ip> ips;
+  auto at = info.annotations.find("ipam.tombolo.io/ip");
+  if (at == info.annotations.end()) return ips;
+  DocumentPlace place{place_of(at->first, info, pod_name), {}};
+  TRY(value, pools::parse_annotation(at->second, place));
+  Cursor root(value, place);
+  // A list is eth0's; an object has lists by interface.
+  if (!root.is_object() && interface_name != "eth0") return ips;
+  Cursor list = root.is_object() ? root[interface_name] : root;
+  TRY(texts, list.string_list());
+  if (texts.size() > kMostAddresses)
+    return list.error(fmt::format("{} addresses; the limit is {}", texts.size(), kMostAddresses));
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    auto ip = Ip::parse(texts[i]);
+    if (!ip) return list.at(i).error(ip.error().what);
+    for (const Ip& other : ips)
+      if (other.family() == ip->family())
+        return list.at(i).error(fmt::format("is the second {} address", to_string(ip->family())));
+    ips.push_back(*ip);
+  }
+  return ips;
+}
+
+}  // namespace tombolo
