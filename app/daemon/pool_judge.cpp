@@ -61,19 +61,13 @@ Result<void> check_uses(const std::vector<Owned>& all, const std::vector<PoolUse
 
 Result<void> check_plan(const std::vector<Owned>& all, const std::vector<PlanBlock>& plan) {
   for (const PlanBlock& block : plan) {
-    bool given_out = block.use == BlockUse::kPod || block.use == BlockUse::kService ||
-                     block.use == BlockUse::kClusterset;
-    if (!given_out) continue;
+    if (block.use == BlockUse::kUnderlay) continue;
     if (const Owned* owned = other_owner(all, block.prefix, ""))
       return fail(Code::kFailedPrecondition,
-                  "{}: the pool '{}' would give out {}, which the plan has for {}{} ({})",
+                  "{}: the pool '{}' would give out {}, which is in the plan's range {} ({}{})",
                   owned->pool->place, owned->pool->name,
-                  first_common(owned->range, block.prefix).str(),
-                  block.cluster.empty() ? "" : block.cluster + "'s ",
-                  block.use == BlockUse::kPod       ? "pods"
-                  : block.use == BlockUse::kService ? "services"
-                                                    : "services of the clusterset",
-                  block.prefix.str());
+                  first_common(owned->range, block.prefix).str(), block.prefix.str(),
+                  block.cluster.empty() ? "" : block.cluster + ", ", to_string(block.use));
   }
   return {};
 }

@@ -95,8 +95,8 @@ TEST_CASE("pools in force follow what is written, unless it would hurt") {
       {"the plan's addresses",
        {{a}, {}, {}, {underlay, pods}, {}},
        "",
-       "a.yaml:1: the pool 'a' would give out 10.0.0.16, which the plan has for east's pods "
-       "(10.0.0.16/28)",
+       "a.yaml:1: the pool 'a' would give out 10.0.0.16, which is in the plan's range "
+       "10.0.0.16/28 (east, pod)",
        0},
       {"a reservation goes at once", {{a}, {a, printers}, {}, {}, {}}, "a", "", 0},
   }));

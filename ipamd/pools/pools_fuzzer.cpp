@@ -46,6 +46,16 @@ void try_annotations(const std::string& text) {
     request.pod_annotations[key] = text;
     (void)select_pools(*catalog, request);
   }
+  for (const char* key : {"ipam.tombolo.io/ip", "ipam.tombolo.io/ip-number",
+                          "ipam.spidernet.io/ippool-ip-number", "ipam.tombolo.io/ippools"}) {
+    PodInfo info;
+    info.owner = "Deployment/web";
+    info.annotations[key] = text;
+    auto identity = fixed_identity(info, "web-0");
+    if (identity && *identity) ENSURE((*identity)->room > 0);
+    (void)asked_addresses(info, "web-0", "eth0");
+    (void)choose_for_pod(*catalog, &info, PodQuestion{});
+  }
   PoolRequest request;
   request.namespace_annotations["ipam.spidernet.io/default-ipv4-ippool"] = text;
   (void)select_pools(*catalog, request);

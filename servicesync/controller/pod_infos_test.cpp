@@ -43,7 +43,7 @@ metadata: {name: lone, namespace: elsewhere}
 
 TEST_CASE("pods, controllers and namespaces tell what the choice of a pool needs") {
   Fleet fleet;
-  MemoryStore store;
+  MemoryStore store(fleet.drive.executor());
   ControllerSettings settings;
   settings.cluster = "east";
   settings.cluster_id = 1;
@@ -52,7 +52,7 @@ TEST_CASE("pods, controllers and namespaces tell what the choice of a pool needs
   life.attachments_synced();
   life.set_plan({});
   life.apply("a.yaml", kManifests);
-  const auto& infos = life.tables.pod_infos;
+  const Table<PodInfo>& infos = life.tables.pod_infos;
   REQUIRE(fleet.drive.until([&] { return infos.synced() && infos.size() == 3; }));
 
   const PodInfo* db = infos.find("shop/db/StatefulSet");
