@@ -423,6 +423,8 @@ struct ControllerTables {
   Table<Policy> policies{"policies", revisions};
   Table<PoolObject> pool_objects{"pool_objects", revisions};  // as written, not all in force
   Table<PodInfo> pod_infos{"pod_infos", revisions};
+  Table<AddressClaim> claims{"claims", revisions};
+  Table<PoolBlock> pool_blocks{"pool_blocks", revisions};
   Table<NodeReach> node_reach{"node_reach", revisions};
   Table<RemoteCluster> remote_clusters{"remote_clusters", revisions};
   Table<ReconcileStatus> status{"status", revisions};
@@ -466,6 +468,8 @@ void for_each_table(ControllerTables& tables, Visit visit) {
   visit(tables.policies);
   visit(tables.pool_objects);
   visit(tables.pod_infos);
+  visit(tables.claims);
+  visit(tables.pool_blocks);
   visit(tables.node_reach);
   visit(tables.remote_clusters);
   visit(tables.status);

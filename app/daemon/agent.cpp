@@ -8,6 +8,7 @@
 #include "app/daemon/node_probes.h"
 #include "app/daemon/node_records.h"
 #include "app/daemon/policy_inputs.h"
+#include "app/daemon/pool_routes.h"
 #include "app/netlink/link_watch.h"
 #include "app/netlink/netlink.h"
 #include "bpf/bpf.h"
@@ -15,6 +16,7 @@
 #include "core/store/mirror.h"
 #include "core/worker.h"
 #include "ipamd/allocator/block_routes.h"
+#include "ipamd/claims/claims.h"
 #include "ipamd/cni/service.h"
 #include "servicesync/cilium/cilium.h"
 
@@ -37,6 +39,11 @@ KvMirror<LocalPod>::Decode pod_decoder(std::string prefix) {
     TRY(name, cilium::name_in_key(kv.key, prefix));
     return cilium::decode_local_pod(kv.key, name, kv.value);
   };
+}
+
+Result<std::optional<Put>> encode_routed(const NodeBlock& block) {
+  std::optional<Put> put(Put{records::routed_key(block), records::encode(block), 0});
+  return put;
 }
 
 bpf::Hook hook_of(const config::v1::DaemonConfig& config) {
@@ -77,6 +84,9 @@ class RealAgent final : public Agent {
                             context.kv, tables_.reservations.take_writer("store"),
                             records::decode_pool_object, context.tasks, context.clock, context.rng,
                             context.log),
+        routed_mirror_(mirror_of("routed", std::string(records::kRoutedPrefix)), context.kv,
+                       tables_.routed.take_writer("store"), records::decode_routed, context.tasks,
+                       context.clock, context.rng, context.log),
         pod_mirror_(mirror_of("workloads", pod_prefix()), context.kv,
                     tables_.local_pods.take_writer("store"), pod_decoder(pod_prefix()),
                     context.tasks, context.clock, context.rng, context.log),
@@ -90,6 +100,7 @@ class RealAgent final : public Agent {
     frontend_mirror_.restore();
     pool_mirror_.restore();
     reservation_mirror_.restore();
+    routed_mirror_.restore();
     pod_mirror_.restore();
     if (config_.subsystems().dns()) TRY_OK(open_dns());
     if (config_.agent().announce().interfaces_size() > 0)
@@ -127,11 +138,13 @@ class RealAgent final : public Agent {
     context_.tasks.spawn("mirror frontends", frontend_mirror_.run());
     context_.tasks.spawn("mirror pools", pool_mirror_.run());
     context_.tasks.spawn("mirror reservations", reservation_mirror_.run());
+    context_.tasks.spawn("mirror routed", routed_mirror_.run());
     context_.tasks.spawn("mirror workloads", pod_mirror_.run());
     context_.tasks.spawn("last known", known_->run());
     for (const PrefixFollower* follower :
          {&block_mirror_.follower(), &node_mirror_.follower(), &frontend_mirror_.follower(),
-          &pool_mirror_.follower(), &reservation_mirror_.follower(), &pod_mirror_.follower()})
+          &pool_mirror_.follower(), &reservation_mirror_.follower(), &routed_mirror_.follower(),
+          &pod_mirror_.follower()})
       settling_.add(*follower);
     if (inputs_) inputs_->start(settling_);
     records_.start(settling_);
@@ -199,7 +212,30 @@ class RealAgent final : public Agent {
     cni_->keep_adoptions_in(*adoption_store_);
     address_prober_ = make_packet_prober(context_.tasks.executor());
     cni_->probe_with(*address_prober_);
+    open_pools();
     return {};
+  }
+
+  void open_pools() {
+    auto known = [this] { return pool_mirror_.filled() && reservation_mirror_.filled(); };
+    directory_ = std::make_unique<PoolDirectory>(tables_.pools, tables_.reservations, known,
+                                                 context_.kv, context_.log);
+    ClaimsOptions options;
+    options.node = config_.node().name();
+    claims_ = std::make_unique<Claims>(std::move(options), context_.kv, context_.tasks,
+                                       context_.clock, context_.rng, context_.log);
+    PublishOptions publish;
+    publish.name = "routed-own";
+    publish.prefix = fmt::format("{}{}/", records::kRoutedPrefix, config_.node().name());
+    own_routed_ = std::make_unique<PublishedTable<NodeBlock>>(
+        std::move(publish), tables_.revisions, "cni", status_, encode_routed, context_);
+    pool_routes_ = std::make_unique<PoolRoutes>(config_.node().name(), tables_, context_);
+    CniPools pools;
+    pools.directory = directory_.get();
+    pools.claims = claims_.get();
+    pools.node_labels = {config_.node().labels().begin(), config_.node().labels().end()};
+    pools.routed = &own_routed_->writer();
+    cni_->use_pools(std::move(pools));
   }
 
   // Policy governs interfaces that the agent makes itself: without ipam there are none.
@@ -241,13 +277,18 @@ class RealAgent final : public Agent {
   }
 
   asio::awaitable<Result<void>> start_ipam() {
+    context_.tasks.spawn("claims", claims_->run());
     CO_TRY_OK(co_await cni_->start());
+    own_routed_->writer().mark_synced();
+    own_routed_->start();
+    settling_.add(own_routed_->view());
+    pool_routes_->start(settling_);
     CO_TRY(watch, LinkWatch::open(context_.tasks.executor(), [this] { cni_->links_changed(); }));
     link_watch_ = std::move(watch);
     context_.tasks.spawn("link watch", link_watch_->run());
     route_operations_ = std::make_unique<BlockRouteOperations>(
         config_.cluster().name(), config_.node().name(), *net_, worker_);
-    routes_ = std::make_unique<Reconciler<Node>>(ReconcilerOptions{"routes"}, tables_.nodes,
+    routes_ = std::make_unique<Reconciler<Node>>(ReconcilerOptions{"routes"}, pool_routes_->nodes(),
                                                  *route_operations_, status_, context_.tasks,
                                                  context_.clock, context_.rng, context_.log);
     context_.tasks.spawn("reconcile routes", routes_->run());
@@ -283,6 +324,7 @@ class RealAgent final : public Agent {
   KvMirror<Frontend> frontend_mirror_;
   KvMirror<PoolObject> pool_mirror_;
   KvMirror<PoolObject> reservation_mirror_;
+  KvMirror<NodeBlock> routed_mirror_;
   KvMirror<LocalPod> pod_mirror_;
   NodeRecords records_;
   IpRecords ip_records_;
@@ -294,6 +336,10 @@ class RealAgent final : public Agent {
   std::unique_ptr<LeaseStore> lease_store_;
   std::unique_ptr<LeaseStore> adoption_store_;
   std::unique_ptr<AddressProber> address_prober_;
+  std::unique_ptr<PoolDirectory> directory_;
+  std::unique_ptr<Claims> claims_;
+  std::unique_ptr<PublishedTable<NodeBlock>> own_routed_;
+  std::unique_ptr<PoolRoutes> pool_routes_;
   std::unique_ptr<CniService> cni_;
   std::unique_ptr<LinkWatch> link_watch_;
   std::unique_ptr<BlockRouteOperations> route_operations_;

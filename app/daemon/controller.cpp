@@ -61,8 +61,16 @@ class RealController final : public Controller {
             mirror_of("announcements", std::string(announce::kAnnouncementsPrefix)), context.kv,
             announcements_.take_writer("store"), announce::decode_announcement, context.tasks,
             context.clock, context.rng, context.log),
+        claim_mirror_(mirror_of("claims", std::string(records::kClaimsPrefix)), context.kv,
+                      tables_.claims.take_writer("store"), records::decode_claim, context.tasks,
+                      context.clock, context.rng, context.log),
+        pool_block_mirror_(mirror_of("pool-blocks", std::string(records::kPoolBlocksPrefix)),
+                           context.kv, tables_.pool_blocks.take_writer("store"),
+                           records::decode_pool_block, context.tasks, context.clock, context.rng,
+                           context.log),
         assigner_(config.cluster().name(), tables_, status_, context),
-        pools_({}, tables_, [this] { return pool_uses(); }, status_, context),
+        pools_(
+            {}, tables_, [this] { return pool_uses(); }, status_, context),
         members_(
             fleet_settings(), context, [this](const FleetMember& member) { add_remote(member); },
             [this](const std::string& cluster) { remove_remote(cluster); },
@@ -82,10 +90,13 @@ class RealController final : public Controller {
     context_.tasks.spawn("mirror leases", lease_mirror_.run());
     context_.tasks.spawn("mirror node reach", reach_mirror_.run());
     context_.tasks.spawn("mirror announcements", announcement_mirror_.run());
+    context_.tasks.spawn("mirror claims", claim_mirror_.run());
+    context_.tasks.spawn("mirror pool blocks", pool_block_mirror_.run());
     context_.tasks.spawn("node blocks", assigner_.run());
     for (const PrefixFollower* follower :
          {&plan_.follower(), &block_mirror_.follower(), &node_mirror_.follower(),
-          &lease_mirror_.follower(), &reach_mirror_.follower(), &announcement_mirror_.follower()})
+          &lease_mirror_.follower(), &reach_mirror_.follower(), &claim_mirror_.follower(),
+          &pool_block_mirror_.follower(), &announcement_mirror_.follower()})
       settling_.add(*follower);
     settling_.add_derivation("node blocks", [this] { return assigner_.idle(); });
     pools_.start(settling_);
@@ -127,8 +138,16 @@ class RealController final : public Controller {
     return settings;
   }
 
-  // Nothing is given out of pools yet.
-  std::optional<std::vector<PoolUse>> pool_uses() const { return std::vector<PoolUse>(); }
+  std::optional<std::vector<PoolUse>> pool_uses() const {
+    if (!tables_.claims.synced() || !tables_.pool_blocks.synced()) return std::nullopt;
+    std::vector<PoolUse> uses;
+    for (const auto& [key, versioned] : tables_.claims.rows())
+      if (!versioned.row.free())
+        uses.push_back({versioned.row.pool, Prefix::host(versioned.row.ip)});
+    for (const auto& [key, versioned] : tables_.pool_blocks.rows())
+      if (!versioned.row.node.empty()) uses.push_back({versioned.row.pool, versioned.row.prefix});
+    return uses;
+  }
 
   void add_remote(const FleetMember& member) {
     wanted_.insert_or_assign(member.name, member);
@@ -219,6 +238,8 @@ class RealController final : public Controller {
   KvMirror<NodeReach> reach_mirror_;
   Table<announce::Announcement> announcements_;
   KvMirror<announce::Announcement> announcement_mirror_;
+  KvMirror<AddressClaim> claim_mirror_;
+  KvMirror<PoolBlock> pool_block_mirror_;
   BlockAssigner assigner_;
   PoolKeeper pools_;
   FleetMembers members_;

@@ -54,6 +54,8 @@ PoolKeeper::PoolKeeper(PoolKeeperOptions options, ControllerTables& tables, Uses
       written_(tables.pool_objects.track([this] { reconsider(); })),
       infos_(tables.pod_infos.track([this] { changed_.notify_all(); })),
       plan_(tables.plan_blocks.track([this] { reconsider(); })),
+      claims_(tables.claims.track([this] { changed_.notify_all(); })),
+      blocks_(tables.pool_blocks.track([this] { changed_.notify_all(); })),
       stored_pools_("stored_pools", tables.revisions),
       stored_reservations_("stored_reservations", tables.revisions),
       stored_(stored_pools_.track([this] { changed_.notify_all(); })),
@@ -120,11 +122,12 @@ asio::awaitable<void> PoolKeeper::run() {
   }
 }
 
-// A pool that leaves is looked at until it is gone; nothing else would bring it up again.
+// A pool that leaves, or a refusal for what is in use, is looked at until it is over: nothing else
+// would bring it up again.
 asio::awaitable<void> PoolKeeper::look_again() {
   while (!context_.tasks.cancelled()) {
     if (auto slept = co_await context_.clock.sleep_for(options_.leave_after / 2); !slept) co_return;
-    if (!leaving_since_.empty()) reconsider();
+    if (!leaving_since_.empty() || !told_.empty()) reconsider();
   }
 }
 
@@ -132,6 +135,8 @@ void PoolKeeper::judge() {
   auto uses = uses_();
   if (!uses) return;
   due_ = false;
+  claims_.reset();
+  blocks_.reset();
   PoolFacts facts;
   facts.written = rows_of(tables_.pool_objects);
   facts.in_force = rows_of(pools_.table());

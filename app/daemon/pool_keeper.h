@@ -35,7 +35,7 @@ class PoolKeeper {
              Table<ReconcileStatus>::Writer status, RoleContext context);
   ~PoolKeeper();
   void start(Settling& settling);
-  // Judges again: something has changed about what is in use.
+  // Judges again: it is known now what is in use.
   void reconsider();
 
   const Table<PoolObject>& pools() const { return pools_.table(); }  // in force
@@ -64,6 +64,9 @@ class PoolKeeper {
   std::unique_ptr<Table<PoolObject>::Tracker> written_;
   std::unique_ptr<Table<PodInfo>::Tracker> infos_;
   std::unique_ptr<Table<PlanBlock>::Tracker> plan_;
+  // Until the first judgement; later ones look at what is in use by themselves.
+  std::unique_ptr<Table<AddressClaim>::Tracker> claims_;
+  std::unique_ptr<Table<PoolBlock>::Tracker> blocks_;
   Table<PoolObject> stored_pools_;
   Table<PoolObject> stored_reservations_;
   std::unique_ptr<Table<PoolObject>::Tracker> stored_;

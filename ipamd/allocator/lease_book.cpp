@@ -148,6 +148,25 @@ Result<LeaseBook::Reservations> LeaseBook::reserve_all(std::vector<Wanted> wante
   return result;
 }
 
+Result<LeaseBook::Reservation> LeaseBook::take_over(Lease wanted) {
+  std::string key = wanted.key();
+  Lease before = leases_.at(key);
+  if (std::size_t size = bytes_of_texts(wanted); size > kLeaseBytes / 2)
+    return fail(Code::kInvalidArgument, "the names of {} have {} bytes; the limit is {}",
+                key.substr(0, 100), size, kLeaseBytes / 2);
+  wanted.sequence = allocator_.next_sequence();
+  wanted.state = LeaseState::kReserved;
+  wanted.reserved_unix_ms = now_unix_ms();
+  wanted.set_addresses(before.addresses());
+  // One transaction: the addresses are free at no moment.
+  std::vector<LeaseChange> changes;
+  changes.emplace_back(EraseLease{before.sequence, {}, wanted.reserved_unix_ms});
+  changes.emplace_back(PutLease{wanted});
+  TRY(ticket, journal_.append(std::move(changes)));
+  leases_.replace(wanted);
+  return Reservation{std::move(wanted), std::move(ticket)};
+}
+
 // Into the table, from the bytes that are on their way to the disk.
 void LeaseBook::insert(const PutLease& put) {
   auto read = leases_.repack(put.packed, put.state, scratch_);

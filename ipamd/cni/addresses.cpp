@@ -8,6 +8,7 @@
 
 #include "ipamd/cni/interface.h"
 #include "ipamd/cni/internal.h"
+#include "ipamd/cni/pooled.h"
 
 namespace tombolo {
 
@@ -108,24 +109,7 @@ asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve_with_gateway
   co_return std::unexpected(Failure{cni::kTryLater, "no block of this node has a gateway", ""});
 }
 
-asio::awaitable<Answer<json::object>> CniService::add_addresses(Call call) {
-  std::string key = key_of(call);
-  if (auto taken = co_await take_key(key); !taken) co_return failure(cni::kTryLater, taken.error());
-  KeyHeld held(*this, key);
-  if (auto there = held_lease(key))
-    co_return std::unexpected(
-        Failure{cni::kAlreadyAttached,
-                fmt::format("{} of {} holds addresses of the network {} already: DEL comes first",
-                            call.interface_name, call.container_id, there->network),
-                ""});
-  Lease wanted = lease_of(call);
-  CO_TRY(reservation, co_await reserve_probed(call, std::move(wanted)));
-  const Lease& lease = reservation.lease;
-  if (auto durable = co_await book_.durable(reservation.ticket); !durable) {
-    book_.abandon(key, lease.sequence);
-    co_return failure(cni::kIoFailure, durable.error());
-  }
-  show(key);
+cni::GrantedAddresses CniService::places_in_blocks(const Lease& lease) const {
   cni::GrantedAddresses granted;
   for (const Ip& ip : lease.attachment.ips) {
     auto block = block_of(ip);
@@ -134,7 +118,39 @@ asio::awaitable<Answer<json::object>> CniService::add_addresses(Call call) {
     granted.addresses.push_back({ip, block ? block->length() : bits_of(ip.family())});
     granted.gateways.push_back(gateway);
   }
-  granted.routes = std::move(call.routes);
+  return granted;
+}
+
+asio::awaitable<Answer<json::object>> CniService::add_addresses(Call call) {
+  std::string key = key_of(call);
+  if (auto taken = co_await take_key(key); !taken) co_return failure(cni::kTryLater, taken.error());
+  KeyHeld held(*this, key);
+  if (auto there = held_lease(key); there && !is_waiting(*there))
+    co_return std::unexpected(
+        Failure{cni::kAlreadyAttached,
+                fmt::format("{} of {} holds addresses of the network {} already: DEL comes first",
+                            call.interface_name, call.container_id, there->network),
+                ""});
+  Lease wanted = lease_of(call);
+  Granted given;
+  if (asks_pools() || held_lease(key)) {
+    CO_TRY(from_pools, co_await grant(call, std::move(wanted)));
+    given = std::move(from_pools);
+  } else {
+    CO_TRY(from_blocks, co_await reserve_probed(call, std::move(wanted)));
+    given.reservation = std::move(from_blocks);
+  }
+  const Lease& lease = given.reservation.lease;
+  if (auto durable = co_await book_.durable(given.reservation.ticket); !durable) {
+    book_.abandon(key, lease.sequence);
+    free_claims(lease);
+    take_back(given.others);
+    co_return failure(cni::kIoFailure, durable.error());
+  }
+  show(key);
+  cni::GrantedAddresses granted =
+      given.from_pools ? places_of(lease, given.extras.default_routes) : places_in_blocks(lease);
+  granted.routes.insert(granted.routes.end(), call.routes.begin(), call.routes.end());
   granted.nameservers = settings_.dns_addresses;
   cni::Success resolver;
   cni::add_resolver(resolver, call.pod_namespace, settings_.cluster_zone,

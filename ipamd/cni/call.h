@@ -35,6 +35,7 @@ enum ErrorCode : int {
   kAlreadyAttached = 101,  // ADD of what is there
   kCheckFailed = 102,      // CHECK found a difference
   kAgentMismatch = 103,    // plugin and agent do not understand each other
+  kNoPool = 105,           // the pod's pools cannot be used as it asks
   kHookRefused = 104,      // the datapath could not be put on the interface
 };
 
@@ -109,6 +110,9 @@ struct Call {
   std::string device;
   bool conflict_probe = false;
   bool gateway_probe = false;                   // of the gateways of `routes`
+  // Pools that the configuration names, as Spiderpool's default_ipv4_ippool, default_ipv6_ippool.
+  std::vector<std::string> ipv4_pools;
+  std::vector<std::string> ipv6_pools;
   std::vector<AttachmentId> valid_attachments;  // GC
 };
 
@@ -127,6 +131,8 @@ struct Success {
   std::uint32_t mtu = 0;
   std::vector<Ip> ips;
   std::vector<Ip> gateways;  // one per address, same family
+  bool default_routes = true;
+  std::vector<Prefix> routes;  // beside the default ones, by the same gateways
   std::vector<Ip> nameservers;
   std::vector<std::string> search;
   std::vector<std::string> options;

@@ -9,6 +9,9 @@ namespace tombolo::cni {
 namespace {
 
 constexpr std::string_view kType = "tombolo-cni";
+constexpr std::string_view kIpv4Pools = "default_ipv4_ippool";
+constexpr std::string_view kIpv6Pools = "default_ipv6_ippool";
+constexpr std::size_t kMostPools = 64;
 constexpr std::size_t kMostAttachments = 65'536;
 constexpr std::size_t kMostRoutes = 256;
 constexpr std::size_t kMostAddresses = 64;  // as many as a lease can have
@@ -48,11 +51,12 @@ Answer<void> refuse_unknown(const Cursor& config, std::span<const std::string_vi
 }
 
 Answer<void> refuse_unsupported(const Cursor& config, const Call& call) {
-  static constexpr std::array<std::string_view, 16> kKnown{
+  static constexpr std::array<std::string_view, 18> kKnown{
       "cniVersion", "name",         "type",      "socket",
       "mtu",        "args",         "chained",   "capabilities",
       "prevResult", "disableCheck", "disableGC", "runtimeConfig",
-      "dns",        "ipMasq",       "ipam",      "loadOnlyInlinedPlugins"};
+      "dns",        "ipMasq",       "ipam",      "loadOnlyInlinedPlugins",
+      kIpv4Pools,   kIpv6Pools};
   TRY_OK(refuse_unknown(config, kKnown));
   TRY(masquerade, or_invalid(config["ipMasq"].boolean_or(false)));
   if (masquerade)
@@ -111,8 +115,8 @@ Answer<std::vector<AddressRoute>> decode_routes(const Cursor& list) {
 // As an IPAM plugin it is given the whole configuration of the plugin that asks: only "ipam" is
 // its own.
 Answer<void> decode_ipam(const Cursor& config, Call& call) {
-  static constexpr std::array<std::string_view, 5> kKnown{"type", "socket", "routes",
-                                                          "conflictProbe", "gatewayProbe"};
+  static constexpr std::array<std::string_view, 7> kKnown{
+      "type", "socket", "routes", "conflictProbe", "gatewayProbe", kIpv4Pools, kIpv6Pools};
   Cursor ipam = config["ipam"];
   TRY_OK(refuse_unknown(ipam, kKnown));
   TRY(conflicts, or_invalid(ipam["conflictProbe"].boolean_or(false)));
@@ -125,6 +129,18 @@ Answer<void> decode_ipam(const Cursor& config, Call& call) {
   TRY(routes, decode_routes(ipam["routes"]));
   call.routes = std::move(routes);
   return {};
+}
+
+Answer<std::vector<std::string>> decode_pools(const Cursor& list) {
+  TRY(names, or_invalid(list.string_list()));
+  if (names.size() > kMostPools)
+    return refuse(kInvalidConfig,
+                  list.error(fmt::format("{} pools; the limit is {}", names.size(), kMostPools))
+                      .error()
+                      .what);
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (names[i].empty()) return refuse(kInvalidConfig, list.at(i).error("is empty").error().what);
+  return names;
 }
 
 Answer<Mode> decode_mode(const Cursor& config) {
@@ -273,6 +289,11 @@ Answer<void> decode_config(const Cursor& config, Call& call) {
   TRY(mode, decode_mode(config));
   call.mode = mode;
   bool addresses = mode == Mode::kAddresses;
+  Cursor own = addresses ? config["ipam"] : config;
+  TRY(ipv4_pools, decode_pools(own[kIpv4Pools]));
+  TRY(ipv6_pools, decode_pools(own[kIpv6Pools]));
+  call.ipv4_pools = std::move(ipv4_pools);
+  call.ipv6_pools = std::move(ipv6_pools);
   TRY(socket, decode_socket(addresses ? config["ipam"]["socket"] : config["socket"]));
   call.socket = std::move(socket);
   if (addresses) {

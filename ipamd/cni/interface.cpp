@@ -26,15 +26,27 @@ std::string mac_of(std::uint64_t bits) {
                      bits >> 16U & 0xffU, bits >> 24U & 0xffU, bits >> 32U & 0xffU);
 }
 
-Route default_route(const Attachment& attachment, Family family) {
+Route route_by_next_hop(const Attachment& attachment, const Prefix& destination) {
   Route route;
-  route.destination = Prefix(Ip(family, 0), 0);
-  route.via = next_hop(family);
+  route.destination = destination;
+  route.via = next_hop(destination.family());
   route.interface_name = attachment.interface_name;
   route.on_link = true;
   // A pod's second interface leaves the way out to its first, whoever made that one.
-  route.behind_others = true;
+  route.behind_others = destination.length() == 0;
   return route;
+}
+
+// Of the family of one of the interface's addresses.
+std::vector<Route> routes_in_pod(const Attachment& attachment, const InterfaceExtras& extras,
+                                 Family family) {
+  std::vector<Route> routes;
+  if (extras.default_routes)
+    routes.push_back(route_by_next_hop(attachment, Prefix(Ip(family, 0), 0)));
+  for (const Prefix& destination : extras.routes)
+    if (destination.family() == family)
+      routes.push_back(route_by_next_hop(attachment, destination));
+  return routes;
 }
 
 bool has_v6(const Attachment& attachment) {
@@ -93,7 +105,7 @@ InterfaceSetup host_setup(const Attachment& attachment) {
   return setup;
 }
 
-InterfaceSetup pod_setup(const Attachment& attachment) {
+InterfaceSetup pod_setup(const Attachment& attachment, const InterfaceExtras& extras) {
   InterfaceSetup setup;
   setup.name = attachment.interface_name;
   if (has_v6(attachment)) {
@@ -104,13 +116,15 @@ InterfaceSetup pod_setup(const Attachment& attachment) {
   for (const Ip& ip : attachment.ips) {
     setup.addresses.push_back({ip, bits_of(ip.family())});
     setup.neighbours.push_back({next_hop(ip.family()), host_mac(attachment.key())});
-    setup.routes.push_back(default_route(attachment, ip.family()));
+    for (Route& route : routes_in_pod(attachment, extras, ip.family()))
+      setup.routes.push_back(std::move(route));
   }
   return setup;
 }
 
 std::vector<std::string> differences_in_pod(const Attachment& attachment,
-                                            const InterfaceState& state) {
+                                            const InterfaceState& state,
+                                            const InterfaceExtras& extras) {
   std::vector<std::string> found;
   compare_link(found, state);
   if (state.mac != attachment.mac)
@@ -119,8 +133,7 @@ std::vector<std::string> differences_in_pod(const Attachment& attachment,
   for (const auto& address : pod_setup(attachment).addresses)
     if (std::ranges::find(state.addresses, address) == state.addresses.end())
       found.push_back(fmt::format("the address {} is not on {}", address.str(), state.name));
-  for (const Ip& ip : attachment.ips) {
-    Route wanted = default_route(attachment, ip.family());
+  for (const Route& wanted : pod_setup(attachment, extras).routes) {
     bool there = std::ranges::any_of(state.routes, [&](const Route& route) {
       return route.destination == wanted.destination && route.via == wanted.via;
     });

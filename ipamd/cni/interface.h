@@ -21,13 +21,20 @@ std::string host_interface_name(std::string_view prefix, std::string_view attach
 std::string pod_mac(std::string_view attachment_key);
 std::string host_mac(std::string_view attachment_key);
 
+// What the pools that an interface's addresses are from say beside the addresses.
+struct InterfaceExtras {
+  bool default_routes = true;
+  std::vector<Prefix> routes;  // by the next hop, as everything
+};
+
 VethSpec veth_of(const Attachment& attachment, std::uint32_t mtu);
 InterfaceSetup host_setup(const Attachment& attachment);
-InterfaceSetup pod_setup(const Attachment& attachment);
+InterfaceSetup pod_setup(const Attachment& attachment, const InterfaceExtras& extras = {});
 
 // What differs from the setup, one phrase each; empty when nothing does.
 std::vector<std::string> differences_in_pod(const Attachment& attachment,
-                                            const InterfaceState& state);
+                                            const InterfaceState& state,
+                                            const InterfaceExtras& extras = {});
 std::vector<std::string> differences_on_host(const Attachment& attachment,
                                              const InterfaceState& state);
 

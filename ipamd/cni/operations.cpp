@@ -3,6 +3,7 @@
 
 #include "ipamd/cni/interface.h"
 #include "ipamd/cni/internal.h"
+#include "ipamd/cni/pooled.h"
 
 namespace tombolo {
 
@@ -67,9 +68,9 @@ asio::awaitable<Result<LeaseBook::Reservation>> CniService::reserve_from_node(Le
 }
 
 // The lease of an ADD: a new one, or the one of an ADD that a crash interrupted.
-asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve(Call call) {
+asio::awaitable<Answer<CniService::Granted>> CniService::reserve(Call call) {
   std::string key = key_of(call);
-  if (auto held = held_lease(key)) {
+  if (auto held = held_lease(key); held && !is_waiting(*held)) {
     if (held->state == LeaseState::kAttached || is_reservation(*held))
       co_return std::unexpected(
           Failure{cni::kAlreadyAttached,
@@ -83,16 +84,25 @@ asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve(Call call) {
       auto job = [net, name] { return net->delete_link(name); };
       auto deleted = co_await removal_worker_->run(std::move(job));
       if (!deleted) co_return failure(code_of_kernel(deleted.error()), deleted.error());
-      co_return LeaseBook::Reservation{std::move(same), nullptr};
+      Granted granted;
+      granted.from_pools = is_pooled(same);
+      granted.extras = extras_of(same, false);
+      granted.reservation = {std::move(same), nullptr};
+      co_return granted;
     }
     CO_TRY_OK(co_await detach(key));
   }
   Lease lease = lease_of(call);
   lease.attachment.host_interface = cni::host_interface_name(settings_.interface_prefix, key);
   lease.attachment.mac = cni::pod_mac(key);
+  if (asks_pools() || held_lease(key)) {
+    co_return co_await grant(std::move(call), std::move(lease));
+  }
   auto reservation = co_await reserve_from_node(std::move(lease));
   if (!reservation) co_return failure(cni::code_of_lease(reservation.error()), reservation.error());
-  co_return std::move(*reservation);
+  Granted granted;
+  granted.reservation = std::move(*reservation);
+  co_return granted;
 }
 
 asio::awaitable<Answer<void>> CniService::make_interface(Interface interface) {
@@ -111,9 +121,10 @@ asio::awaitable<Answer<void>> CniService::make_interface(Interface interface) {
   if (!hooked) co_return failure(cni::kHookRefused, hooked.error());
   Attachment attachment = interface.attachment;
   // The host's end first: when the pod can send, the node is ready.
-  auto set_up = [net, attachment]() -> Result<void> {
+  cni::InterfaceExtras extras = interface.extras;
+  auto set_up = [net, attachment, extras]() -> Result<void> {
     TRY_OK(net->set_up_interface("", cni::host_setup(attachment)));
-    return net->set_up_interface(attachment.netns_path, cni::pod_setup(attachment));
+    return net->set_up_interface(attachment.netns_path, cni::pod_setup(attachment, extras));
   };
   auto done = co_await net_worker_->run(std::move(set_up));
   if (!done) co_return failure(code_of_kernel(done.error()), done.error());
@@ -128,10 +139,12 @@ asio::awaitable<void> CniService::undo(Lease lease) {
   auto job = [net, name] { return net->delete_link(name); };
   auto deleted = co_await removal_worker_->run(std::move(job));
   co_await hooks_.removed(lease.attachment);
-  if (deleted)
+  if (deleted) {
     book_.abandon(lease.key(), lease.sequence);
-  else
+    free_claims(lease);
+  } else {
     log_.error("{} keeps its addresses: {}", lease.key(), deleted.error().text());
+  }
 }
 
 asio::awaitable<Answer<json::object>> CniService::add(Call call) {
@@ -146,9 +159,11 @@ asio::awaitable<Answer<json::object>> CniService::add(Call call) {
     if (!mtu) co_return failure(cni::kTryLater, mtu.error());
     interface.mtu = *mtu;
   }
-  CO_TRY(reservation, co_await reserve(call));
+  CO_TRY(granted, co_await reserve(call));
+  LeaseBook::Reservation& reservation = granted.reservation;
   Lease lease = reservation.lease;
   interface.attachment = lease.attachment;
+  interface.extras = granted.extras;
   interface.host_mac = cni::host_mac(key);
   // The disk and the kernel work at the same time; lease_book.h says why that is safe.
   auto made = co_await make_interface(interface);
@@ -156,6 +171,7 @@ asio::awaitable<Answer<json::object>> CniService::add(Call call) {
   if (reservation.ticket != nullptr) durable = co_await book_.durable(reservation.ticket);
   if (!made || !durable) {
     co_await undo(lease);
+    take_back(granted.others);
     if (!made) co_return std::unexpected(std::move(made).error());
     co_return failure(cni::kIoFailure, durable.error());
   }
@@ -171,6 +187,8 @@ asio::awaitable<Answer<json::object>> CniService::add(Call call) {
   success.mtu = interface.mtu;
   success.ips = lease.attachment.ips;
   for (const Ip& ip : success.ips) success.gateways.push_back(cni::next_hop(ip.family()));
+  success.default_routes = granted.extras.default_routes;
+  success.routes = granted.extras.routes;
   success.nameservers = settings_.dns_addresses;
   cni::add_resolver(success, call.pod_namespace, settings_.cluster_zone, settings_.clusterset_zone);
   co_return cni::encode_success(success, call.cni_version);
@@ -197,6 +215,8 @@ asio::awaitable<Answer<void>> CniService::detach(std::string key) {
   if (!lease) co_return Answer<void>{};
   auto released = co_await book_.release(key, lease->sequence);
   if (!released) co_return failure(cni::code_of_lease(released.error()), released.error());
+  forget_waiting(*lease);
+  free_claims(*lease);
   show(key);
   co_return Answer<void>{};
 }
@@ -214,8 +234,11 @@ asio::awaitable<Answer<void>> CniService::detach_for_del(std::unique_ptr<KeyHeld
   auto ticket = book_.begin_release(what);
   if (!ticket) co_return failure(cni::code_of_lease(ticket.error()), ticket.error());
   attachments_.erase(what.key);
+  show_routed(what.key, nullptr);
   ++releases_under_way_;
-  tasks_.spawn("cni release", finish_release(std::move(held), std::move(what), std::move(*ticket)));
+  bool pooled = is_pooled(*lease);
+  tasks_.spawn("cni release",
+               finish_release(std::move(held), std::move(what), std::move(*ticket), pooled));
   co_return Answer<void>{};
 }
 
@@ -223,7 +246,7 @@ asio::awaitable<Answer<void>> CniService::detach_for_del(std::unique_ptr<KeyHeld
 // between: a DEL that comes meanwhile, or recovery, may be first.
 asio::awaitable<void> CniService::finish_release(std::unique_ptr<KeyHeld> held,
                                                  LeaseBook::Held what,
-                                                 LeaseJournal::Ticket ticket) {
+                                                 LeaseJournal::Ticket ticket, bool pooled) {
   Result<LeaseJournal::Ticket> begun = std::move(ticket);
   while (true) {
     std::string why;
@@ -231,6 +254,7 @@ asio::awaitable<void> CniService::finish_release(std::unique_ptr<KeyHeld> held,
       auto released = co_await book_.end_release(what, std::move(*begun));
       --releases_under_way_;
       released_.notify_all();
+      if (released && pooled) free_claims_of({what.key});
       if (released || released.error().code == Code::kCancelled) co_return;
       why = released.error().text();
     } else {
@@ -252,7 +276,9 @@ asio::awaitable<Answer<json::object>> CniService::remove(Call call) {
   if (auto taken = co_await take_key(key); !taken) co_return failure(cni::kTryLater, taken.error());
   auto held = std::make_unique<KeyHeld>(*this, key);
   auto lease = held_lease(key);
-  switch (call.mode) {
+  Mode mode = call.mode;
+  std::string container_id = call.container_id;
+  switch (mode) {
     case Mode::kAddresses: {
       if (!lease || !is_reservation(*lease) || lease->network != call.network) break;
       CO_TRY_OK(co_await detach_for_del(std::move(held)));
@@ -269,7 +295,19 @@ asio::awaitable<Answer<json::object>> CniService::remove(Call call) {
       break;
     }
   }
+  if (mode != Mode::kChained) co_await release_waiting(std::move(container_id), std::move(key));
   co_return json::object{};
+}
+
+// Of the node's blocks: as ever. Of pools: the routes that the ADD answered; the pool may say
+// something else by now.
+cni::InterfaceExtras CniService::extras_to_check(const Lease& lease,
+                                                 const cni::PreviousResult& previous) const {
+  cni::InterfaceExtras extras;
+  if (!is_pooled(lease)) return extras;
+  extras.default_routes = false;
+  extras.routes = previous.routes;
+  return extras;
 }
 
 asio::awaitable<Answer<json::object>> CniService::check(Call call) {
@@ -282,20 +320,21 @@ asio::awaitable<Answer<json::object>> CniService::check(Call call) {
         Failure{cni::kUnknownContainer, fmt::format("{} holds no addresses here", key), ""});
   Attachment attachment = found->attachment;
   attachment.netns_path = call.netns_path;
+  cni::InterfaceExtras extras = extras_to_check(*found, *call.previous);
   std::vector<std::string> differences;
   for (const auto& address : call.previous->addresses)
     if (std::ranges::find(attachment.ips, address.ip) == attachment.ips.end())
       differences.push_back(
           fmt::format("{} of prevResult is not reserved for {}", address.ip.str(), key));
   Net* net = &net_;
-  auto job = [net, attachment]() -> Result<std::vector<std::string>> {
+  auto job = [net, attachment, extras]() -> Result<std::vector<std::string>> {
     std::vector<std::string> seen;
     auto pod = net->read_interface(attachment.netns_path, attachment.interface_name);
     auto host = net->read_interface("", attachment.host_interface);
     for (const auto* state : {&pod, &host})
       if (!*state && state->error().code != Code::kNotFound) return std::unexpected(state->error());
     if (pod)
-      seen = cni::differences_in_pod(attachment, *pod);
+      seen = cni::differences_in_pod(attachment, *pod, extras);
     else
       seen.push_back(pod.error().what);
     auto more = host ? cni::differences_on_host(attachment, *host)

@@ -51,7 +51,12 @@ json::object encode_success(const Success& success, std::string_view cni_version
     entry["address"] = Prefix::host(ip).str();
     entry["gateway"] = gateway;
     ips.push_back(std::move(entry));
-    routes.push_back(json::object{{"dst", ip.is_v4() ? "0.0.0.0/0" : "::/0"}, {"gw", gateway}});
+    std::vector<Prefix> destinations;
+    if (success.default_routes) destinations.emplace_back(Ip(ip.family(), 0), 0);
+    for (const Prefix& route : success.routes)
+      if (route.family() == ip.family()) destinations.push_back(route);
+    for (const Prefix& destination : destinations)
+      routes.push_back(json::object{{"dst", destination.str()}, {"gw", gateway}});
   }
   return {{"cniVersion", cni_version},
           {"interfaces", json::array{std::move(host), std::move(inside)}},

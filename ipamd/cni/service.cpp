@@ -7,6 +7,7 @@
 #include "ipamd/cni/adoptions.h"
 #include "ipamd/cni/interface.h"
 #include "ipamd/cni/internal.h"
+#include "ipamd/cni/pooled.h"
 #include "ipamd/cni/wire.h"
 
 namespace tombolo {
@@ -70,6 +71,7 @@ void CniService::show(const std::string& key) {
     attachments_.upsert(lease->attachment);
   else
     attachments_.erase(key);
+  show_routed(key, lease ? &*lease : nullptr);
 }
 
 asio::awaitable<Result<void>> CniService::start() {
@@ -90,6 +92,8 @@ asio::awaitable<Result<void>> CniService::start() {
       note_conflict(lease);
     else if (is_complete(lease))
       rows[key] = lease.attachment;
+    if (pooled_ && is_waiting(lease)) note_waiting(lease);
+    show_routed(key, &lease);
   }
   if (adoptions_)
     for (const auto& [key, row] : adoptions_->rows()) rows[key] = row.attachment;
@@ -100,6 +104,10 @@ asio::awaitable<Result<void>> CniService::start() {
   tasks_.spawn("cni blocks", follow_blocks());
   tasks_.spawn("cni recovery", recover_lost());
   tasks_.spawn("cni recovery, regularly", look_regularly());
+  if (pooled_) {
+    tasks_.spawn("cni claims", keep_claims());
+    tasks_.spawn("cni claims, regularly", reconcile_regularly());
+  }
   if (settings_.socket_path.empty()) co_return Result<void>{};
   listener_ = std::make_unique<cni::Listener>(
       settings_.socket_path, [this](std::string request) { return answer(std::move(request)); },
@@ -133,7 +141,9 @@ void CniService::take_blocks() {
 // asked.
 asio::awaitable<Result<bool>> CniService::in_kernel(Lease lease) {
   Net* net = &net_;
-  auto job = [net, lease]() -> Result<bool> {
+  cni::InterfaceExtras extras;
+  extras.default_routes = !is_pooled(lease);  // else it is up to the pod's annotation
+  auto job = [net, lease, extras]() -> Result<bool> {
     const Attachment& attachment = lease.attachment;
     auto host = net->read_interface("", attachment.host_interface);
     if (!host && host.error().code == Code::kNotFound) return false;
@@ -141,7 +151,7 @@ asio::awaitable<Result<bool>> CniService::in_kernel(Lease lease) {
     auto pod = net->read_interface(attachment.netns_path, attachment.interface_name);
     if (!pod && pod.error().code == Code::kNotFound) return false;
     if (!pod) return std::unexpected(std::move(pod).error());
-    return cni::differences_in_pod(attachment, *pod).empty() &&
+    return cni::differences_in_pod(attachment, *pod, extras).empty() &&
            cni::differences_on_host(attachment, *host).empty();
   };
   co_return co_await net_worker_->run(std::move(job));
@@ -152,7 +162,7 @@ asio::awaitable<Result<void>> CniService::reconcile_with_kernel() {
   std::set<std::string> known;
   for (const auto& [key, lease] : book_.leases()) {
     known.insert(lease.attachment.host_interface);
-    if (!is_complete(lease)) reserved.emplace(key, lease);
+    if (!is_complete(lease) && !is_waiting(lease)) reserved.emplace(key, lease);
   }
   for (const auto& [key, lease] : reserved) {
     auto complete = co_await in_kernel(lease);
@@ -225,6 +235,7 @@ asio::awaitable<void> CniService::undo_untold(Mode mode, std::string key, std::u
     auto now = held_lease(key);
     if (!now || now->sequence != sequence) co_return;
     undone = co_await detach(key);
+    co_await release_waiting(now->attachment.container_id, key);
   }
   if (undone)
     log_.info("the plugin of the ADD of {} ended before it passed the answer on: undone", key);

@@ -28,6 +28,7 @@
 #include "ipamd/allocator/lease_book.h"
 #include "ipamd/cni/call.h"
 #include "ipamd/cni/listener.h"
+#include "ipamd/cni/pool_directory.h"
 #include "ipamd/probe/probe.h"
 
 namespace tombolo {
@@ -59,7 +60,21 @@ struct CniSettings {
 
 namespace cni {
 class Adoptions;
-}
+struct InterfaceExtras;
+}  // namespace cni
+class Claims;
+class ClaimsUnderWay;
+struct ClaimedLease;
+
+// Pools beside the node's own blocks. All referred to outlive the service.
+struct CniPools {
+  PoolDirectory* directory = nullptr;
+  Claims* claims = nullptr;
+  StringMap node_labels;
+  // Addresses of pools that this node has on interfaces of its own making: other nodes reach them
+  // by it.
+  Table<NodeBlock>::Writer* routed = nullptr;
+};
 
 class CniService {
  public:
@@ -81,6 +96,10 @@ class CniService {
   // it nobody is asked. Before start().
   void probe_with(AddressProber& prober);
 
+  // Gives out of pools, too, while there are any. Without it, and without pools, out of the node's
+  // blocks alone. Before start().
+  void use_pools(CniPools pools);
+
   // Takes up the leases of an earlier life, compares them with the kernel (an ADD that a crash
   // interrupted is finished or undone, interfaces without a lease are removed), fills the
   // attachments table and opens the socket. Once. Serves in the task group from then on.
@@ -97,17 +116,49 @@ class CniService {
   static bool is_reservation(const Lease& lease) { return lease.attachment.host_interface.empty(); }
   // A reservation is complete once it is on the disk; whether the runtime heard of it, it says by
   // DEL, or recovery finds out.
+  // One that waits for the ADD of its interface is not.
   static bool is_complete(const Lease& lease) {
+    if (is_waiting(lease)) return false;
     return is_reservation(lease) || lease.state == LeaseState::kAttached;
   }
+  static bool is_waiting(const Lease& lease);
 
  private:
-  struct Held;  // recovery.cpp
-  struct Interface {
-    Attachment attachment;
-    std::string host_mac;
-    std::uint32_t mtu = 0;
-  };
+  struct Held;     // recovery.cpp
+  struct Granted;  // pooled.h
+  struct Pooled;
+  struct Interface;  // pooled.h
+
+  // pooled.cpp
+  bool asks_pools() const;
+  static bool is_pooled(const Lease& lease);
+  asio::awaitable<cni::Answer<std::vector<InterfaceChoice>>> choose(cni::Call call);
+  asio::awaitable<cni::Answer<Granted>> grant(cni::Call call, Lease wanted);
+  asio::awaitable<cni::Answer<ClaimsUnderWay>> claim(std::string container_id, std::string pod,
+                                                     std::vector<InterfaceChoice>& choices);
+  asio::awaitable<cni::Answer<Granted>> grant_new(cni::Call call, Lease wanted,
+                                                  std::vector<InterfaceChoice> choices);
+  Result<LeaseBook::Reservations> reserve_choices(const cni::Call& call, const Lease& wanted,
+                                                  const std::vector<InterfaceChoice>& choices,
+                                                  bool first_is_apart);
+  cni::InterfaceExtras extras_of(const Lease& lease, bool clean_gateway) const;
+  cni::GrantedAddresses places_of(const Lease& lease, bool default_routes) const;
+  cni::InterfaceExtras extras_to_check(const Lease& lease,
+                                       const cni::PreviousResult& previous) const;
+  void take_back(const std::vector<LeaseBook::Held>& others);
+
+  // pool_claims.cpp
+  void take_pools();
+  void note_waiting(const Lease& lease);
+  void forget_waiting(const Lease& lease);
+  asio::awaitable<void> release_waiting(std::string container_id, std::string own_key);
+  void free_claims(const Lease& lease);
+  void free_claims_of(const std::vector<std::string>& keys);
+  asio::awaitable<void> wait_until_freed(std::vector<std::string> keys);
+  std::vector<ClaimedLease> claimed_leases() const;
+  asio::awaitable<void> keep_claims();
+  asio::awaitable<void> reconcile_regularly();
+  void show_routed(const std::string& key, const Lease* lease);
 
   asio::awaitable<Result<void>> reconcile_with_kernel();
   asio::awaitable<Result<bool>> in_kernel(Lease lease);
@@ -133,6 +184,7 @@ class CniService {
   void note_conflict(const Lease& lease);
   void free_rested_conflicts();
   static bool is_conflict(const Lease& lease);
+  cni::GrantedAddresses places_in_blocks(const Lease& lease) const;
   static bool is_gateway(const Lease& lease);
   std::optional<Family> family_without_gateway() const;
   std::optional<Prefix> block_of(const Ip& ip) const;
@@ -149,7 +201,7 @@ class CniService {
   std::vector<Held> everything_held();
   asio::awaitable<void> undo_untold(cni::Mode mode, std::string key, std::uint64_t sequence);
 
-  asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve(cni::Call call);
+  asio::awaitable<cni::Answer<Granted>> reserve(cni::Call call);
   asio::awaitable<cni::Answer<void>> make_interface(Interface interface);
   asio::awaitable<void> undo(Lease lease);
   asio::awaitable<Result<LeaseBook::Reservation>> reserve_from_node(Lease lease);
@@ -159,7 +211,7 @@ class CniService {
   class KeyHeld;  // gives a key back at the end of its scope
   asio::awaitable<cni::Answer<void>> detach_for_del(std::unique_ptr<KeyHeld> held);
   asio::awaitable<void> finish_release(std::unique_ptr<KeyHeld> held, LeaseBook::Held what,
-                                       LeaseJournal::Ticket ticket);
+                                        LeaseJournal::Ticket ticket, bool pooled);
   asio::awaitable<Result<std::uint32_t>> mtu_of_path();
   asio::awaitable<cni::Listener::Reply> answer(std::string request);
   std::function<void()> undoer(cni::Mode mode, const std::string& key);
@@ -205,6 +257,7 @@ class CniService {
   std::set<Ip> gateways_;  // of blocks, for pods whose interface another plugin makes
   Signal look_;
   bool look_wanted_ = false;
+  std::unique_ptr<Pooled> pooled_;  // null: no pools
 };
 
 }  // namespace tombolo
