@@ -2,7 +2,6 @@
 #include "app/daemon/controller.h"
 
 #include "app/daemon/block_assigner.h"
-#include "app/daemon/pool_keeper.h"
 #include "core/records/records.h"
 #include "core/store/etcd_client.h"
 #include "core/store/mirror.h"
@@ -113,6 +112,7 @@ class RealController final : public Controller {
   const Table<announce::Announcement>& announcements() override { return announcements_; }
   PlanKeeper& plan() override { return plan_; }
   FleetMembers& members() override { return members_; }
+  const PoolKeeper& pools() const override { return pools_; }
   ControllerSync* sync() override { return sync_.get(); }
 
  private:

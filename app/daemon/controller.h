@@ -12,6 +12,7 @@
 
 #include "app/daemon/fleet_members.h"
 #include "app/daemon/plan_keeper.h"
+#include "app/daemon/pool_keeper.h"
 #include "app/daemon/published.h"
 #include "app/daemon/settling.h"
 #include "core/tables.h"
@@ -42,6 +43,7 @@ class Controller {
   virtual const Table<announce::Announcement>& announcements() = 0;
   virtual PlanKeeper& plan() = 0;
   virtual FleetMembers& members() = 0;
+  virtual const PoolKeeper& pools() const = 0;
   // Null when the mesh subsystem is off.
   virtual controller::ControllerSync* sync() = 0;
 };

@@ -168,6 +168,7 @@ class Daemon {
     view.warnings = [this] { return warnings(); };
     if (controller_) {
       view.controller = &controller_->tables();
+      view.pools = &controller_->pools();
       view.controller_settling = &controller_->settling();
       view.announcements = &controller_->announcements();
       plan_handlers_ = make_plan_handlers(controller_->plan());

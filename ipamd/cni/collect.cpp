@@ -67,9 +67,10 @@ asio::awaitable<Answer<json::object>> CniService::collect_garbage(Call call) {
 }
 
 // Why an ADD would get no address; empty when it would.
-std::string CniService::lack_of_addresses() const {
+std::string CniService::lack_of_addresses() {
   if (!book_.journal().trouble().empty())
     return "leases cannot be written: " + book_.journal().trouble();
+  if (auto why = lack_of_pools()) return *why;
   const AddressPool* pool = book_.allocator().pool(kNodePool);
   for (Family family : {Family::kV4, Family::kV6}) {
     bool has = pool != nullptr && pool->has(family);

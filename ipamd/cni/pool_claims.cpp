@@ -1,6 +1,7 @@
 // What happens to claims and waiting leases beside ADD: claims follow leases, the claims of leases
 // that are gone are freed, and the store is compared with the book regularly. Control thread.
-#include "core/metrics.h"
+#include <algorithm>
+
 #include "ipamd/cni/internal.h"
 #include "ipamd/cni/pooled.h"
 
@@ -171,6 +172,40 @@ void CniService::show_routed(const std::string& key, const Lease* lease) {
     pooled_->routed.erase(key);
   else
     pooled_->routed[key] = std::move(now);
+}
+
+// For STATUS. Pods for which nobody names a pool draw from default pools that are for everybody,
+// when there are any: then these have to have an address, and the node's blocks need none. nullopt:
+// the node's blocks decide.
+std::optional<std::string> CniService::lack_of_pools() {
+  if (!pooled_) return std::nullopt;
+  PoolDirectory& directory = *pooled_->pools.directory;
+  if (!directory.known()) return "which address pools there are has not been read yet";
+  PodQuestion question;
+  question.interface_name = "eth0";
+  question.node = settings_.node;
+  question.node_labels = pooled_->pools.node_labels;
+  question.families = settings_.families;
+  auto choices = choose_for_pod(directory.catalog(), nullptr, question);
+  if (!choices) return choices.error().what;
+  const InterfaceChoice& choice = choices->front();
+  if (choice.selection.node_blocks) return std::nullopt;
+  take_pools();
+  for (const AddressWish& wish : choice.wishes) {
+    if (directory.catalog().find(wish.pools.front())->kind == PoolKind::kOverlay) continue;
+    if (!pooled_->pools.claims->synced())
+      return "the claims of address pools have not been read yet";
+    FamilyUsage sum;
+    for (const std::string& name : wish.pools) {
+      FamilyUsage usage = pooled_->pools.claims->usage(name, wish.family);
+      sum.total += usage.total;
+      sum.in_use += usage.in_use;
+    }
+    if (sum.free() == 0)
+      return fmt::format("no free {} address in the default pools: {} of {} are in use",
+                         to_string(wish.family), sum.in_use, sum.total);
+  }
+  return "";
 }
 
 }  // namespace tombolo

@@ -159,6 +159,7 @@ class CniService {
   asio::awaitable<void> keep_claims();
   asio::awaitable<void> reconcile_regularly();
   void show_routed(const std::string& key, const Lease* lease);
+  std::optional<std::string> lack_of_pools();
 
   asio::awaitable<Result<void>> reconcile_with_kernel();
   asio::awaitable<Result<bool>> in_kernel(Lease lease);
@@ -172,7 +173,7 @@ class CniService {
   asio::awaitable<cni::Answer<json::object>> collect_garbage(cni::Call call);
   asio::awaitable<cni::Answer<json::object>> status(cni::Call call);
   std::vector<std::string> garbage(const cni::Call& call) const;
-  std::string lack_of_addresses() const;
+  std::string lack_of_addresses();
 
   asio::awaitable<cni::Answer<json::object>> add_addresses(cni::Call call);
   asio::awaitable<cni::Answer<json::object>> check_addresses(cni::Call call);

@@ -122,4 +122,39 @@ Result<std::vector<Ip>> asked_addresses(const PodInfo& info, const std::string& 
   return ips;
 }
 
+AliveIdentities::AliveIdentities(const std::vector<PodInfo>& infos) {
+  for (const PodInfo& info : infos) {
+    auto fixed = info.annotations.find("ipam.tombolo.io/fixed");
+    if (fixed != info.annotations.end() && fixed->second == "false") continue;
+    if (std::string machine = machine_of(info); !machine.empty())
+      names_.insert(fmt::format("VirtualMachine/{}/{}", info.name_space, machine));
+    if (info.kind == "Pod") names_.insert(fmt::format("Pod/{}/{}", info.name_space, info.name));
+    std::size_t slash = info.owner.find('/');
+    if (slash == std::string::npos) continue;
+    std::string owner = fmt::format("{}/{}/{}", info.owner.substr(0, slash), info.name_space,
+                                    info.owner.substr(slash + 1));
+    if (!info.owner.starts_with("StatefulSet/")) {
+      names_.insert(std::move(owner));
+    } else if (info.kind == "Pod") {
+      if (auto ordinal = ordinal_of(info.owner.substr(slash + 1), info.name))
+        names_.insert(fmt::format("{}/{}", owner, *ordinal));
+    } else {
+      auto keep = info.annotations.find("ipam.tombolo.io/keep");
+      bool all = keep != info.annotations.end() && keep->second == "scale";
+      sets_[std::move(owner)] = {info.replicas, all};
+    }
+  }
+}
+
+bool AliveIdentities::contains(std::string_view identity) const {
+  std::string_view name = identity.substr(0, identity.rfind('/'));  // without the interface
+  if (names_.contains(name)) return true;
+  std::size_t slash = name.rfind('/');
+  if (slash == std::string_view::npos) return false;
+  auto set = sets_.find(name.substr(0, slash));
+  if (set == sets_.end()) return false;
+  auto ordinal = number(name.substr(slash + 1));
+  return ordinal && (set->second.all || *ordinal < set->second.below);
+}
+
 }  // namespace tombolo

@@ -71,6 +71,50 @@ TEST_CASE("keeping over scaling is asked for") {
               ->over_scaling);
 }
 
+TEST_CASE("addresses are kept for those whose pods may come again") {
+  auto controller = [](const std::string& kind, const std::string& name, std::uint32_t replicas,
+                       StringMap annotations = {}) {
+    PodInfo made = info(kind + "/" + name, std::move(annotations), {}, replicas);
+    made.kind = kind;
+    made.name = name;
+    return made;
+  };
+  PodInfo lone = info("");
+  lone.name = "web";
+  PodInfo machine = info("VirtualMachineInstance/vm");
+  machine.name = "virt-launcher-vm-x";
+  PodInfo written = info("StatefulSet/cache");
+  written.name = "cache-4";
+  AliveIdentities alive({controller("StatefulSet", "db", 2),
+                         controller("StatefulSet", "kept", 1, {{"ipam.tombolo.io/keep", "scale"}}),
+                         controller("StatefulSet", "not", 3, {{"ipam.tombolo.io/fixed", "false"}}),
+                         controller("Deployment", "web", 2), lone, machine, written});
+  struct Case {
+    std::string identity;
+    bool kept;
+  };
+  auto test = GENERATE(values<Case>({
+      {"StatefulSet/shop/db/1/eth0", true},
+      {"StatefulSet/shop/db/1/net1", true},
+      {"StatefulSet/shop/db/2/eth0", false},
+      {"StatefulSet/other/db/1/eth0", false},
+      {"StatefulSet/shop/kept/7/eth0", true},
+      {"StatefulSet/shop/not/0/eth0", false},
+      {"StatefulSet/shop/cache/4/eth0", true},
+      {"StatefulSet/shop/cache/3/eth0", false},
+      {"Deployment/shop/web/eth0", true},
+      {"Deployment/shop/gone/eth0", false},
+      {"VirtualMachine/shop/vm/eth0", true},
+      {"VirtualMachine/shop/other/eth0", false},
+      {"Pod/shop/web/eth0", true},
+      {"Pod/shop/webs/eth0", false},
+      {"nonsense", false},
+      {"", false},
+  }));
+  CAPTURE(test.identity);
+  REQUIRE(alive.contains(test.identity) == test.kept);
+}
+
 TEST_CASE("annotations that say something else are refused by name") {
   struct Case {
     std::string name;

@@ -10,7 +10,9 @@
 // docs/ipam.md.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -166,6 +168,22 @@ struct FixedIdentity {
 // rules are in docs/ipam.md. kInvalidArgument names the annotation.
 Result<std::optional<FixedIdentity>> fixed_identity(const PodInfo& info,
                                                     const std::string& pod_name);
+
+// For whom an address may still be kept: those whose pods may come again.
+class AliveIdentities {
+ public:
+  explicit AliveIdentities(const std::vector<PodInfo>& infos);
+  // Of a claim: with the interface. False also for one of no known form.
+  bool contains(std::string_view identity) const;
+
+ private:
+  struct Ordinals {
+    std::uint32_t below = 0;  // up to this one
+    bool all = false;         // kept when it is scaled down
+  };
+  std::set<std::string, std::less<>> names_;
+  std::map<std::string, Ordinals, std::less<>> sets_;  // "StatefulSet/NAMESPACE/NAME"
+};
 
 // The addresses that the pod's annotation ipam.tombolo.io/ip asks for at this interface; empty:
 // none. kInvalidArgument names the annotation.

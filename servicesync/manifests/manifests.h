@@ -16,8 +16,8 @@
 
 namespace tombolo::manifests {
 
-// A Deployment, ReplicaSet, StatefulSet, DaemonSet or ReplicationController, as far as it describes
-// pods that have no manifest of their own: those whose name begins with "NAME-".
+// A Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController or VirtualMachine, as far
+// as it describes pods that have no manifest of their own: those whose name begins with "NAME-".
 struct PodTemplate {
   std::string kind;
   std::string name;
@@ -36,6 +36,8 @@ Result<Namespace> decode_namespace(Cursor root);
 // `ips` come from the status; none when the pod is finished.
 Result<Workload> decode_pod(Cursor root);
 Result<PodTemplate> decode_pod_template(Cursor root);
+// A VirtualMachine of kubevirt.io/v1, as the maker of the pods that run it: "virt-launcher-NAME-…".
+Result<PodTemplate> decode_virtual_machine(Cursor root);
 // `cluster_ips` and `families` only as far as the manifest gives them.
 Result<Service> decode_service(Cursor root);
 // Only addressType IPv4 and IPv6.

@@ -287,6 +287,25 @@ TEST_CASE("pools and reservations, ours and Spiderpool's, are another folder's")
   REQUIRE(decode_objects(text, "pools.yaml")->ignored == 5);
 }
 
+TEST_CASE("a virtual machine describes the pods that run it") {
+  Objects objects = read(R"(
+apiVersion: kubevirt.io/v1
+kind: VirtualMachine
+metadata: {name: vm, namespace: shop}
+spec:
+  runStrategy: Always
+  template:
+    metadata: {labels: {app: mail}, annotations: {a/b: c}}
+    spec: {domain: {devices: {}}}
+)");
+  const PodTemplate& vm = objects.templates.at(0);
+  REQUIRE(vm.key() == "shop/VirtualMachine/virt-launcher-vm");
+  REQUIRE(names_pod(vm, "virt-launcher-vm-x2x4z"));
+  REQUIRE(vm.pod.labels == StringMap{{"app", "mail"}, {"vm.kubevirt.io/name", "vm"}});
+  REQUIRE(vm.pod.annotations == StringMap{{"a/b", "c"}});
+  REQUIRE(vm.pod.owner == "VirtualMachineInstance/vm");
+}
+
 TEST_CASE("the owner of a pod is its controller; a ReplicaSet's is the Deployment's") {
   struct Case {
     std::string name;

@@ -58,6 +58,8 @@ class Reader {
     bool makes_pods = version == "apps/v1" ? kind == "Deployment" || kind == "ReplicaSet" ||
                                                  kind == "StatefulSet" || kind == "DaemonSet"
                                            : version == "v1" && kind == "ReplicationController";
+    if (version == "kubevirt.io/v1" && kind == "VirtualMachine")
+      return add(root, kind, decode_virtual_machine(root), out_.templates);
     if (makes_pods) return add(root, kind, decode_pod_template(root), out_.templates);
     ++out_.ignored;
     return {};

@@ -149,6 +149,26 @@ bool names_pod(const PodTemplate& pods, std::string_view pod_name) {
          pod_name[pods.name.size()] == '-';
 }
 
+Result<PodTemplate> decode_virtual_machine(Cursor root) {
+  TRY(metadata, decode_metadata(root, NameKind::kSubdomain));
+  Cursor spec = root["spec"];
+  TRY_OK(spec.expect_object());
+  Cursor machine = spec["template"];
+  TRY_OK(machine.expect_object());
+  TRY(pod_metadata, decode_template_metadata(machine["metadata"]));
+  PodTemplate result;
+  result.kind = "VirtualMachine";
+  // KubeVirt, pkg/virt-controller/services: GenerateName "virt-launcher-NAME-".
+  result.name = "virt-launcher-" + metadata.name;
+  result.pod.name_space = std::move(metadata.name_space);
+  result.pod.labels = std::move(pod_metadata.labels);
+  result.pod.labels["vm.kubevirt.io/name"] = metadata.name;
+  result.pod.annotations = std::move(pod_metadata.annotations);
+  result.pod.owner = object_key("VirtualMachineInstance", metadata.name);
+  result.pod.ready = true;
+  return result;
+}
+
 Result<PodTemplate> decode_pod_template(Cursor root) {
   TRY(metadata, decode_metadata(root, NameKind::kSubdomain));
   PodTemplate result;

@@ -202,6 +202,28 @@ def exposed_suites(root):
     return [Suite("services outside", lambda: run_exposed(root))]
 
 
+# ---- address pools ---------------------------------------------------------------------------------------------------
+
+def run_pools(root):
+    if os.geteuid() != 0:
+        return [Outcome("address pools", "skipped", "needs root: it makes network namespaces")]
+    with tempfile.TemporaryDirectory(prefix="tombolo-pools-") as folder:
+        report = os.path.join(folder, "report.json")
+        code, output = run_command(root, ["python3", "tests/pools/main.py", "--report", report], 300)
+        try:
+            with open(report, encoding="utf-8") as text:
+                rows = [Outcome(f"pools: {one['name']}", one["state"], one["detail"]) for one in json.load(text)]
+        except (OSError, ValueError):
+            rows = []
+    if not rows or code not in (0, 1):
+        rows.append(Outcome(f"address pools ended with {code}", "failed", tail(output)))
+    return rows
+
+
+def pools_suites(root):
+    return [Suite("address pools", lambda: run_pools(root))]
+
+
 # ---- the story -------------------------------------------------------------------------------------------------------
 
 def run_story(root):

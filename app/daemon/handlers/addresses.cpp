@@ -2,7 +2,12 @@
 // address.
 #include "app/daemon/handlers/addresses.h"
 
+#include <algorithm>
 #include <limits>
+#include <map>
+
+#include "app/daemon/pool_keeper.h"
+#include "ipamd/pools/pools.h"
 
 namespace tombolo {
 namespace {
@@ -23,6 +28,22 @@ std::uint64_t usable(const Prefix& prefix) {
   if (prefix.family() == Family::kV4) return static_cast<std::uint64_t>(size > 2 ? size - 2 : size);
   return static_cast<std::uint64_t>(
       std::min<uint128>(size - 1, std::numeric_limits<std::uint64_t>::max()));
+}
+
+PoolCatalog catalog_in_force(const DaemonView& view) {
+  std::vector<PoolObject> objects;
+  for (const Table<PoolObject>* table : {&view.pools->pools(), &view.pools->reservations()})
+    for (const auto& [key, versioned] : table->rows()) objects.push_back(versioned.row);
+  auto catalog = catalog_of(objects);
+  // What is in force was judged good.
+  return catalog ? std::move(*catalog) : PoolCatalog();
+}
+
+// "kept for StatefulSet/shop/db/0/eth0 in pool racks"
+std::string text_of(const AddressClaim& claim) {
+  if (claim.kept()) return fmt::format("kept for {} in pool {}", claim.identity, claim.pool);
+  return fmt::format("in use, pool {}{}", claim.pool,
+                     claim.identity.empty() ? "" : ", fixed for " + claim.identity);
 }
 
 class Pools final : public admin::PoolHandlers {
@@ -49,10 +70,42 @@ class Pools final : public admin::PoolHandlers {
       row->set_used(used);
       row->set_free(usable(block.prefix) - used);
     }
+    if (request.node().empty() && view_.pools != nullptr) list_written(response);
     co_return response;
   }
 
  private:
+  // Those that operators wrote; the controller alone knows what is in use everywhere.
+  void list_written(api::ListPoolsResponse& response) const {
+    PoolCatalog catalog = catalog_in_force(view_);
+    std::map<std::string, std::uint64_t> used;
+    for (const auto& [key, versioned] : view_.controller->claims.rows())
+      if (!versioned.row.free()) ++used[versioned.row.pool];
+    for (const IpPool& pool : catalog.pools()) {
+      std::uint64_t size = 0;
+      for (const IpRange& range : catalog.usable(pool)) {
+        uint128 more = range.last.value() - range.first.value() + 1;
+        uint128 most = std::numeric_limits<std::uint64_t>::max() - size;
+        size += static_cast<std::uint64_t>(std::min(more, most));
+      }
+      if (pool.kind == PoolKind::kOverlay) used[pool.name] = used_of_overlay(pool);
+      auto* row = response.add_pools();
+      row->set_name(pool.name);
+      row->set_cluster(view_.config->cluster().name());
+      row->set_use(fmt::format("{}{}", to_string(pool.kind), pool.disabled ? ", disabled" : ""));
+      row->set_prefix(pool.subnet.str());
+      row->set_size(size);
+      row->set_used(used[pool.name]);
+      row->set_free(pool.disabled ? 0 : size - std::min(size, used[pool.name]));
+    }
+  }
+  std::uint64_t used_of_overlay(const IpPool& pool) const {
+    std::uint64_t used = 0;
+    for (const auto& [id, attachment] : view_.controller->attachments.rows())
+      for (const Ip& ip : attachment.row.ips) used += pool.subnet.contains(ip) ? 1U : 0U;
+    return used;
+  }
+
   DaemonView view_;
 };
 
@@ -65,6 +118,10 @@ class Ips final : public admin::IpHandlers {
     auto matches = [](const std::string& wanted, const std::string& value) {
       return wanted.empty() || wanted == value;
     };
+    std::map<Ip, const AddressClaim*> claims;
+    if (view_.controller != nullptr)
+      for (const auto& [key, versioned] : view_.controller->claims.rows())
+        if (!versioned.row.free()) claims[versioned.row.ip] = &versioned.row;
     // In a process of both roles the agent's own rows are the fresher ones; the controller has
     // every node's.
     for (const auto& [key, versioned] : attachments_of(view_).rows()) {
@@ -82,8 +139,21 @@ class Ips final : public admin::IpHandlers {
         row->set_pod(attachment.pod_name);
         row->set_interface_name(attachment.interface_name);
         row->set_container_id(attachment.container_id);
-        row->set_state("in use");
+        auto claim = claims.find(ip);
+        row->set_state(claim == claims.end() ? "in use" : text_of(*claim->second));
       }
+    }
+    bool all = request.node().empty() && request.pod().empty();
+    for (const auto& [ip, claim] : claims) {
+      // The second part of an identity is the namespace.
+      std::string rest = claim->identity.substr(claim->identity.find('/') + 1);
+      if (!all || !claim->kept() || !matches(request.name_space(), rest.substr(0, rest.find('/'))))
+        continue;
+      auto* row = response.add_ips();
+      row->set_ip(ip.str());
+      row->set_cluster(view_.config->cluster().name());
+      row->set_name_space(rest.substr(0, rest.find('/')));
+      row->set_state(text_of(*claim));
     }
     co_return response;
   }
@@ -103,6 +173,7 @@ class Ips final : public admin::IpHandlers {
       response.set_verdict(std::move(verdict));
     };
     if (view_.controller != nullptr) explain_plan(ip, found);
+    if (view_.pools != nullptr) explain_pools(ip, found);
     for (const auto& [key, versioned] : blocks_of(view_).rows())
       if (versioned.row.prefix.contains(ip))
         found("block",
@@ -126,6 +197,30 @@ class Ips final : public admin::IpHandlers {
           fmt::format("{} is the {} range of {}", block.prefix, to_string(block.use), owner),
           "plan_blocks",
           fmt::format("in the {} range of {}, not given to anybody", to_string(block.use), owner));
+    }
+  }
+  void explain_pools(const Ip& ip, auto& found) const {
+    PoolCatalog catalog = catalog_in_force(view_);
+    for (const IpPool& pool : catalog.pools()) {
+      if (!pool.subnet.contains(ip)) continue;
+      auto usable = catalog.usable(pool);
+      bool given =
+          std::ranges::any_of(usable, [&](const IpRange& range) { return range.contains(ip); });
+      found("pool",
+            fmt::format("{} is in the subnet of the {} pool {} ({}), which {}", ip.str(),
+                        to_string(pool.kind), pool.name, pool.place,
+                        given ? "gives it out" : "does not give it out"),
+            "pools", fmt::format("{} in the pool {}", given ? "free" : "not given out", pool.name));
+    }
+    for (const auto& [key, versioned] : view_.controller->claims.rows()) {
+      const AddressClaim& claim = versioned.row;
+      if (claim.ip != ip) continue;
+      std::string text =
+          claim.free() ? fmt::format("at rest in pool {}", claim.pool) : text_of(claim);
+      if (claim.held())
+        text +=
+            fmt::format(", held by {} of pod {} on node {}", claim.holder, claim.pod, claim.node);
+      found("claim", text, "claims", text);
     }
   }
   void explain_attachment(const Attachment& attachment, auto& found) const {

@@ -19,6 +19,7 @@ namespace tombolo {
 namespace announce {
 struct Announcement;  // ipamd/announce/announce.h
 }
+class PoolKeeper;
 
 // What the handlers may look at. A role that this process does not have is null. All outlive the
 // admin server.
@@ -27,6 +28,7 @@ struct DaemonView {
   ControllerTables* controller = nullptr;
   AgentTables* agent = nullptr;
   const Table<announce::Announcement>* announcements = nullptr;  // of the controller
+  const PoolKeeper* pools = nullptr;  // the controller's
   Settling* controller_settling = nullptr;
   Settling* agent_settling = nullptr;
   Kv* kv = nullptr;

@@ -1,0 +1,294 @@
+// Addresses out of pools, from the ADD to the kernel and back: who gets which, what the interface
+// has, what is left after DEL, failures and kills.
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include "ipamd/cni/test_pools.h"
+
+namespace tombolo {
+namespace {
+
+using Claimed = std::set<std::string>;
+
+const std::string kRacks = R"({"ipv4": ["racks"]})";
+
+TEST_CASE("the pool that an ADD draws from") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world);
+  cluster.tell("shop", "by-pod", {{"ipam.tombolo.io/ippool", kRacks}});
+  cluster.tell("shop", "both",
+               {{"ipam.tombolo.io/ippool", R"({"ipv4": ["racks"], "ipv6": ["racks-6"]})"}});
+  cluster.tell("team", "by-namespace", {},
+               {{"ipam.spidernet.io/default-ipv4-ippool", R"(["storage"])"}});
+  cluster.tell("open", "by-default", {});
+  cluster.tell("shop", "plain", {});
+  cluster.tell("shop", "wrong", {{"ipam.tombolo.io/ippool", R"({"ipv4": ["x"]})"}});
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippool", kRacks}}, {}, "Deployment", 2);
+  struct Case {
+    std::string name;
+    std::string pod;
+    std::string answer;  // how it begins
+  };
+  auto test = GENERATE(values<Case>({
+      {"pod's annotation", "shop/by-pod", "172.18.41.4"},
+      {"both families", "shop/both", "172.18.41.4"},
+      {"namespace", "team/by-namespace", "172.18.42.1"},
+      {"default pool", "open/by-default", "172.18.43."},
+      {"nobody's pool", "shop/plain", "10.7.1.1/32"},
+      {"a Deployment's pod", "shop/web-7d9f-x2x", "172.18.41.4"},
+      {"no name at all", "", "10.7.1.1/32"},
+      {"a pool that is not there", "shop/wrong",
+       "105 annotation ipam.tombolo.io/ippool of pod shop/wrong: there is no pool 'x'"},
+      {"a pod that nobody knows", "shop/new",
+       "11 nothing is known of the pod shop/new yet, and so not its address pool"},
+  }));
+  CAPTURE(test.name);
+  std::string answer = node.add("a", test.pod);
+  CAPTURE(answer);
+  REQUIRE(answer.starts_with(test.answer));
+  if (test.name == "both families") REQUIRE(answer.find("fd00:41::") != std::string::npos);
+  bool pooled = answer.starts_with("172.");
+  REQUIRE(cluster.claims().empty() == !pooled);
+  REQUIRE(node.tables().routed.rows().empty() == !pooled);
+  REQUIRE(node.del("a").empty());
+  REQUIRE(cluster.claims_become({}));
+  REQUIRE(node.tables().routed.rows().empty());
+  REQUIRE(node.service().book().leases().empty());
+}
+
+TEST_CASE("without its store an ADD that needs a pool says so, and no other pool steps in") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippool", kRacks}});
+  REQUIRE(node.add("a", "shop/web").starts_with("172.18.41."));
+  node.kv().set_connected(false);
+  std::string answer = node.add("b", "shop/web");
+  REQUIRE(answer.starts_with("11 the address pool of the pod shop/web is not known: "));
+  // DEL does not wait for it; the claim goes when the store is back.
+  REQUIRE(node.del("a").empty());
+  REQUIRE(node.service().book().leases().empty());
+  REQUIRE(cluster.claims().size() == 1);
+  node.kv().set_connected(true);
+  REQUIRE(cluster.loop.reaches([&] { return node.add("c", "shop/web").starts_with("172."); }));
+}
+
+TEST_CASE("two nodes never give out one address, and a pool that is empty says so") {
+  PoolCluster cluster;
+  NodeWorld world1("n1");
+  NodeWorld world2("n2");
+  NodeLife one(cluster, world1);
+  NodeLife two(cluster, world2);
+  std::set<std::string> given;
+  for (int i = 0; i < 4; ++i) {
+    std::string pod = fmt::format("web-{}", i);
+    cluster.tell("shop", pod, {{"ipam.tombolo.io/ippool", kRacks}});
+    NodeLife& node = i % 2 == 0 ? one : two;
+    std::string answer = node.add(fmt::format("{}{}", "ab"[i % 2], i), "shop/" + pod);
+    REQUIRE(answer.starts_with("172.18.41.4"));
+    REQUIRE(given.insert(answer).second);
+  }
+  cluster.tell("shop", "more", {{"ipam.tombolo.io/ippool", kRacks}});
+  REQUIRE(two.add("c", "shop/more").starts_with("11 "));
+  REQUIRE(one.del("a0").empty());
+  REQUIRE(cluster.loop.reaches([&] { return two.add("c", "shop/more").starts_with("172."); }));
+}
+
+TEST_CASE("what an interface that is made here has") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world);
+  auto [clean, wanted] = GENERATE(table<bool, std::vector<std::string>>(
+      {{false, {"0.0.0.0/0", "10.0.0.0/8"}}, {true, {"10.0.0.0/8"}}}));
+  cluster.tell("shop", "web",
+               {{"ipam.tombolo.io/ippools",
+                 fmt::format(R"([{{"ipv4": ["racks"], "cleangateway": {}}}])", clean)}});
+  auto answer = node.handle(node.call_of(Command::kAdd, "a", "shop/web"));
+  REQUIRE(answer);
+  REQUIRE(NodeLife::text_of(answer).ends_with("/32"));
+  std::vector<std::string> routes;
+  for (const auto& route : answer->at("routes").as_array()) {
+    routes.emplace_back(route.at("dst").as_string());
+    REQUIRE(route.at("gw").as_string() == "169.254.1.1");
+  }
+  REQUIRE(routes == wanted);
+  auto state = world.net.read_interface("/run/netns/a", "eth0");
+  REQUIRE(state);
+  routes.clear();
+  for (const Route& route : state->routes) routes.push_back(route.destination.str());
+  REQUIRE(routes == wanted);
+  Call check = node.call_of(Command::kCheck, "a", "shop/web");
+  for (const std::string& route : wanted)
+    check.previous->routes.push_back(Prefix::parse(route).value());
+  REQUIRE(node.handle(check));
+  check.previous->routes.push_back(Prefix::parse("10.99.0.0/16").value());
+  REQUIRE(node.handle(check).error().code == cni::kCheckFailed);
+}
+
+TEST_CASE("what another plugin is told: the subnet, its gateway, its routes") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world);
+  bool clean = GENERATE(false, true);
+  cluster.tell("shop", "web",
+               {{"ipam.tombolo.io/ippools",
+                 fmt::format(R"([{{"ipv4": ["racks"], "ipv6": ["racks-6"], "cleangateway": {}}}])",
+                             clean)}});
+  Call call = node.call_of(Command::kAdd, "a", "shop/web");
+  call.mode = cni::Mode::kAddresses;
+  auto answer = node.handle(call);
+  REQUIRE(answer);
+  const auto& ips = answer->at("ips").as_array();
+  REQUIRE(std::string(ips.at(0).at("address").as_string()).ends_with("/24"));
+  REQUIRE(std::string(ips.at(1).at("address").as_string()).ends_with("/64"));
+  REQUIRE(ips.at(0).as_object().contains("gateway") == !clean);
+  std::string routes = to_json(answer->at("routes"));
+  REQUIRE(routes == (clean ? R"([{"dst":"10.0.0.0/8","gw":"172.18.41.2"}])"
+                           : R"([{"dst":"0.0.0.0/0","gw":"172.18.41.1"},)"
+                             R"({"dst":"10.0.0.0/8","gw":"172.18.41.2"},)"
+                             R"({"dst":"::/0","gw":"fd00:41::1"}])"));
+  // The other plugin's interface is on the network itself: nobody reaches it by this node.
+  REQUIRE(node.tables().routed.rows().empty());
+  call.command = Command::kDel;
+  REQUIRE(node.handle(call));
+  REQUIRE(cluster.claims_become({}));
+}
+
+const std::string kTwo = R"([{"ipv4": ["racks"]}, {"interface": "net1", "ipv4": ["storage"]}])";
+
+TEST_CASE("all interfaces of a pod are one transaction") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  std::optional<NodeLife> node(std::in_place, cluster, world);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippools", kTwo}});
+  std::string eth0 = node->add("a", "shop/web");
+  REQUIRE(eth0.starts_with("172.18.41.4"));
+  Claimed both = cluster.claims();
+  REQUIRE(both.size() == 2);
+  std::string waiting = *std::ranges::find_if(
+      both, [](const std::string& claim) { return claim.starts_with("storage/"); });
+  // Nobody has that interface yet.
+  REQUIRE(node->tables().attachments.size() == 1);
+
+  SECTION("the next ADD takes what waits") {
+    REQUIRE("storage/" + node->add("a", "shop/web", "net1") == waiting + "/32");
+    REQUIRE(cluster.claims() == both);
+    REQUIRE(node->tables().attachments.size() == 2);
+    REQUIRE(node->del("a", "net1").empty());
+    REQUIRE(node->del("a").empty());
+    REQUIRE(cluster.claims_become({}));
+  }
+  SECTION("also in another life") {
+    node.reset();
+    node.emplace(cluster, world);
+    REQUIRE(node->tables().attachments.size() == 1);
+    REQUIRE("storage/" + node->add("a", "shop/web", "net1") == waiting + "/32");
+    REQUIRE(cluster.claims() == both);
+  }
+  SECTION("DEL frees it though its ADD never came") {
+    REQUIRE(node->del("a").empty());
+    REQUIRE(node->service().book().leases().empty());
+    REQUIRE(cluster.claims_become({}));
+  }
+  SECTION("a network namespace that goes frees it, too") {
+    world.net.namespaces.erase("/run/netns/a");
+    REQUIRE(world.net.delete_link(
+        node->tables().attachments.rows().begin()->second.row.host_interface));
+    node->service().links_changed();
+    REQUIRE(cluster.claims_become({}));
+  }
+}
+
+TEST_CASE("all or none: when one interface's pool is empty the others get nothing") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world);
+  for (const char* pod : {"one", "two"}) {
+    cluster.tell("shop", pod, {{"ipam.tombolo.io/ippool", R"({"ipv4": ["storage"]})"}});
+    REQUIRE(node.add(pod[0] == 'o' ? "a1" : "a2", fmt::format("shop/{}", pod)).starts_with("172."));
+  }
+  Claimed before = cluster.claims();
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippools", kTwo}});
+  REQUIRE(node.add("b", "shop/web").starts_with("11 "));
+  REQUIRE(cluster.claims() == before);
+  REQUIRE(node.service().book().leases().size() == 2);
+}
+
+TEST_CASE("an ADD that fails gives back what it took, of all interfaces") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippools", kTwo}});
+  SECTION("the kernel refuses") {
+    world.net.before = [](const std::string& what) -> Result<void> {
+      if (what.starts_with("create_veth")) return fail(Code::kInternal, "no memory");
+      return {};
+    };
+  }
+  SECTION("the disk refuses") {
+    world.store.refuse = true;
+  }
+  REQUIRE_FALSE(node.add("a", "shop/web").starts_with("172."));
+  world.store.refuse = false;
+  REQUIRE(cluster.claims_become({}));
+  REQUIRE(node.service().book().leases().empty());
+}
+
+TEST_CASE("a StatefulSet's pod keeps its address on another node") {
+  PoolCluster cluster;
+  NodeWorld world1("n1");
+  NodeWorld world2("n2");
+  NodeLife one(cluster, world1);
+  NodeLife two(cluster, world2);
+  cluster.tell("shop", "db", {{"ipam.tombolo.io/ippool", kRacks}}, {}, "StatefulSet", 2);
+  std::string address = one.add("a", "shop/db-0");
+  REQUIRE(address.starts_with("172.18.41.4"));
+  // While it is still held where it was, nobody takes it over.
+  REQUIRE(two.add("b", "shop/db-0").starts_with("11 "));
+  REQUIRE(one.del("a").empty());
+  std::string kept = "racks/" + address.substr(0, address.find('/')) + " kept";
+  REQUIRE(cluster.claims_become({kept}));
+  REQUIRE(two.add("c", "shop/db-1") != address);
+  REQUIRE(cluster.loop.reaches([&] { return two.add("b", "shop/db-0") == address; }));
+}
+
+TEST_CASE("a claim without a lease is freed by the node that made it") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippool", kRacks}});
+  {
+    NodeLife node(cluster, world);
+    REQUIRE(node.add("a", "shop/web").starts_with("172."));
+    // Killed between the claim and the lease: the disk never saw the second one.
+    AddressClaim orphan;
+    orphan.pool = "racks";
+    orphan.ip = Ip::parse("172.18.41.43").value();
+    orphan.holder = "lost/eth0";
+    orphan.node = "n1";
+    Put put{records::claim_key(orphan), records::encode(orphan), 0};
+    REQUIRE(cluster.loop.run(cluster.kv.put(std::move(put))).has_value());
+    REQUIRE(cluster.claims().size() == 2);
+  }
+  NodeLife node(cluster, world);
+  REQUIRE(cluster.loop.reaches([&] { return cluster.claims().size() == 1; }));
+  REQUIRE_FALSE(cluster.claims().contains("racks/172.18.41.43"));
+  REQUIRE(node.del("a").empty());
+  REQUIRE(cluster.claims_become({}));
+}
+
+TEST_CASE("an exact address, asked for by the pod") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world);
+  cluster.tell("shop", "web",
+               {{"ipam.tombolo.io/ippool", kRacks}, {"ipam.tombolo.io/ip", R"(["172.18.41.42"])"}});
+  REQUIRE(node.add("a", "shop/web") == "172.18.41.42/32");
+  REQUIRE(node.add("b", "shop/web").starts_with("11 "));
+  REQUIRE(node.del("a").empty());
+  REQUIRE(cluster.loop.reaches([&] { return node.add("b", "shop/web") == "172.18.41.42/32"; }));
+}
+
+}  // namespace
+}  // namespace tombolo
