@@ -222,6 +222,8 @@ class RealAgent final : public Agent {
                                                  context_.kv, context_.log);
     ClaimsOptions options;
     options.node = config_.node().name();
+    blocks_ = std::make_unique<OverlayBlocks>(options, context_.kv, context_.tasks, context_.clock,
+                                              context_.rng, context_.log);
     claims_ = std::make_unique<Claims>(std::move(options), context_.kv, context_.tasks,
                                        context_.clock, context_.rng, context_.log);
     PublishOptions publish;
@@ -233,6 +235,7 @@ class RealAgent final : public Agent {
     CniPools pools;
     pools.directory = directory_.get();
     pools.claims = claims_.get();
+    pools.blocks = blocks_.get();
     pools.node_labels = {config_.node().labels().begin(), config_.node().labels().end()};
     pools.routed = &own_routed_->writer();
     cni_->use_pools(std::move(pools));
@@ -278,6 +281,7 @@ class RealAgent final : public Agent {
 
   asio::awaitable<Result<void>> start_ipam() {
     context_.tasks.spawn("claims", claims_->run());
+    context_.tasks.spawn("pool blocks", blocks_->run());
     CO_TRY_OK(co_await cni_->start());
     own_routed_->writer().mark_synced();
     own_routed_->start();
@@ -338,6 +342,7 @@ class RealAgent final : public Agent {
   std::unique_ptr<AddressProber> address_prober_;
   std::unique_ptr<PoolDirectory> directory_;
   std::unique_ptr<Claims> claims_;
+  std::unique_ptr<OverlayBlocks> blocks_;
   std::unique_ptr<PublishedTable<NodeBlock>> own_routed_;
   std::unique_ptr<PoolRoutes> pool_routes_;
   std::unique_ptr<CniService> cni_;

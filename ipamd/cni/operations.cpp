@@ -245,8 +245,8 @@ asio::awaitable<Answer<void>> CniService::detach_for_del(std::unique_ptr<KeyHeld
 // Holds the key until the disk has said yes or no. After a no it tries again, with the key free
 // between: a DEL that comes meanwhile, or recovery, may be first.
 asio::awaitable<void> CniService::finish_release(std::unique_ptr<KeyHeld> held,
-                                                 LeaseBook::Held what,
-                                                 LeaseJournal::Ticket ticket, bool pooled) {
+                                                 LeaseBook::Held what, LeaseJournal::Ticket ticket,
+                                                 bool pooled) {
   Result<LeaseJournal::Ticket> begun = std::move(ticket);
   while (true) {
     std::string why;

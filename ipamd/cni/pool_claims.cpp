@@ -15,7 +15,8 @@ constexpr Duration kLookForStore = std::chrono::milliseconds(200);
 }  // namespace
 
 void CniService::use_pools(CniPools pools) {
-  ENSURE(pools.directory != nullptr && pools.claims != nullptr, "pools without their parts");
+  ENSURE(pools.directory != nullptr && pools.claims != nullptr && pools.blocks != nullptr,
+         "pools without their parts");
   pooled_ = std::make_unique<Pooled>(pools, tasks_);
 }
 
@@ -25,24 +26,37 @@ void CniService::take_pools() {
   const PoolCatalog& catalog = directory.catalog();
   if (pooled_->taken == directory.generation()) return;
   pooled_->taken = directory.generation();
-  std::vector<ClaimPool> shared;
+  std::vector<ClaimPool> underlay;
+  std::vector<ClaimPool> overlay;
   std::set<std::string> named;
   for (const IpPool& pool : catalog.pools()) {
-    std::vector<IpRange> usable = catalog.usable(pool);
     named.insert(pool.name);
-    if (pool.kind == PoolKind::kUnderlay) {
-      if (auto set = book_.set_ranges(pool.name, usable); !set)
-        log_.error("the pool {} is not taken: {}", pool.name, set.error().what);
+    ClaimPool shared;
+    shared.name = pool.name;
+    shared.ranges = catalog.usable(pool);
+    shared.block_length = pool.block_length;
+    shared.rest = pool.rest;
+    book_.set_rest(pool.name, pool.rest);
+    if (pool.kind == PoolKind::kOverlay) {
+      overlay.push_back(std::move(shared));
+      continue;
     }
-    shared.push_back({pool.name, std::move(usable), pool.block_length, pool.rest});
+    if (auto set = book_.set_ranges(pool.name, shared.ranges); !set)
+      log_.error("the pool {} is not taken: {}", pool.name, set.error().what);
+    underlay.push_back(std::move(shared));
   }
   for (const std::string& gone : pooled_->named)
-    if (!named.contains(gone))
+    if (!named.contains(gone)) {
+      pooled_->ranges.erase(gone);
       if (auto set = book_.set_ranges(gone, {}); !set)
         log_.error("the pool {} is not emptied: {}", gone, set.error().what);
+    }
   pooled_->named = std::move(named);
-  if (auto set = pooled_->pools.claims->set_pools(std::move(shared)); !set)
+  if (auto set = pooled_->pools.claims->set_pools(std::move(underlay)); !set)
     log_.error("the pools are not taken: {}", set.error().what);
+  if (auto set = pooled_->pools.blocks->set_pools(std::move(overlay)); !set)
+    log_.error("the pools are not taken: {}", set.error().what);
+  take_all_blocks();
 }
 
 void CniService::note_waiting(const Lease& lease) {
@@ -130,6 +144,7 @@ asio::awaitable<void> CniService::keep_claims() {
       take_pools();
       auto compared = co_await claims.reconcile([this] { return claimed_leases(); });
       if (!compared) log_.warning("claims are compared again later: {}", compared.error().what);
+      co_await compare_blocks();
     } else if (!pooled_->to_free.empty()) {
       while (!pooled_->to_free.empty() && pooled_->freeing.size() < kFreedAtOnce)
         pooled_->freeing.insert(pooled_->to_free.extract(pooled_->to_free.begin()));
@@ -161,8 +176,13 @@ void CniService::show_routed(const std::string& key, const Lease* lease) {
   if (!pooled_ || pooled_->pools.routed == nullptr) return;
   std::vector<NodeBlock> now;
   if (lease != nullptr && is_complete(*lease) && !is_reservation(*lease))
-    for (const PooledIp& address : lease->addresses())
-      if (address.pool != kNodePool) now.push_back({settings_.node, Prefix::host(address.ip)});
+    for (const PooledIp& address : lease->addresses()) {
+      // An overlay's blocks are told of whole.
+      const IpPool* pool = pooled_->pools.directory->catalog().find(address.pool);
+      bool whole = pool != nullptr && pool->kind == PoolKind::kOverlay;
+      if (address.pool != kNodePool && !whole)
+        now.push_back({settings_.node, Prefix::host(address.ip)});
+    }
   auto known = pooled_->routed.find(key);
   if (known != pooled_->routed.end())
     for (const NodeBlock& block : known->second)

@@ -22,6 +22,8 @@ using cni::Mode;
 
 namespace {
 
+constexpr std::size_t kMostNewBlocks = 8;  // of overlay pools, for one ADD
+
 bool is_node_pool(const std::string& pool) {
   return pool == kNodePool;
 }
@@ -145,6 +147,15 @@ asio::awaitable<Answer<ClaimsUnderWay>> CniService::claim(std::string container_
   co_return std::move(taken->under_way);
 }
 
+// As without pools: an ADD may wait for a DEL's erasure, or for a block's gateway to be made.
+asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve_from_blocks(Mode mode,
+                                                                                Lease wanted) {
+  if (mode == Mode::kAddresses) co_return co_await reserve_with_gateways(std::move(wanted));
+  auto reserved = co_await reserve_from_node(std::move(wanted));
+  if (!reserved) co_return failure(cni::code_of_lease(reserved.error()), reserved.error());
+  co_return std::move(*reserved);
+}
+
 asio::awaitable<Answer<CniService::Granted>> CniService::grant_new(
     Call call, Lease wanted, std::vector<InterfaceChoice> choices) {
   std::string container = call.container_id;
@@ -165,9 +176,8 @@ asio::awaitable<Answer<CniService::Granted>> CniService::grant_new(
   granted.under_way = std::move(under_way);
 
   std::optional<LeaseBook::Reservation> apart;
-  if (choices.front().selection.node_blocks && call.mode == Mode::kAddresses) {
-    // A block's gateway may have to be made first.
-    auto reserved = co_await reserve_with_gateways(wanted);
+  if (choices.front().selection.node_blocks) {
+    auto reserved = co_await reserve_from_blocks(call.mode, wanted);
     if (!reserved) {
       free_claims_of(keys);
       co_return std::unexpected(std::move(reserved).error());
@@ -175,10 +185,19 @@ asio::awaitable<Answer<CniService::Granted>> CniService::grant_new(
     apart = std::move(*reserved);
   }
   auto reserved = reserve_choices(call, wanted, choices, apart.has_value());
+  for (std::size_t round = 0; !reserved && round < kMostNewBlocks; ++round) {
+    std::vector<AddressWish> more = unfulfilled(choices);
+    if (more.empty()) break;
+    if (auto grown = co_await grow(std::move(more.front())); !grown) {
+      reserved = std::unexpected(std::move(grown).error());
+      break;
+    }
+    reserved = reserve_choices(call, wanted, choices, apart.has_value());
+  }
   if (!reserved) {
     if (apart) book_.abandon(apart->lease.key(), apart->lease.sequence);
     free_claims_of(keys);
-    co_return failure(cni::code_of_lease(reserved.error()), reserved.error());
+    co_return failure(code_of_claims(reserved.error()), reserved.error());
   }
   for (Lease& lease : reserved->leases) {
     if (lease.key() == keys.front()) {

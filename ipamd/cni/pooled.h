@@ -41,10 +41,13 @@ struct CniService::Pooled {
   bool reconcile_wanted = true;
   // Keys of the leases that wait, by container.
   std::map<std::string, std::set<std::string>> waiting;
-  std::map<std::string, std::string> identities;         // by key, of this life
-  std::map<std::string, std::vector<NodeBlock>> routed;  // by key
-  std::uint64_t taken = 0;                               // generation of the catalog
-  std::set<std::string> named;                           // pools that the book knows
+  std::map<std::string, std::string> identities;           // by key, of this life
+  std::map<std::string, std::vector<NodeBlock>> routed;    // by key
+  std::map<std::string, std::vector<Prefix>> told_blocks;  // by pool
+  std::map<std::string, std::vector<IpRange>> ranges;      // of overlay pools, as the book has them
+  std::set<Prefix> closing;                                // blocks that are being released
+  std::uint64_t taken = 0;                                 // generation of the catalog
+  std::set<std::string> named;                             // pools that the book knows
 };
 
 }  // namespace tombolo

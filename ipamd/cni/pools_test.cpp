@@ -40,7 +40,7 @@ TEST_CASE("the pool that an ADD draws from") {
       {"a Deployment's pod", "shop/web-7d9f-x2x", "172.18.41.4"},
       {"no name at all", "", "10.7.1.1/32"},
       {"a pool that is not there", "shop/wrong",
-       "105 annotation ipam.tombolo.io/ippool of pod shop/wrong: there is no pool 'x'"},
+       "105 not found: annotation ipam.tombolo.io/ippool of pod shop/wrong: there is no pool 'x'"},
       {"a pod that nobody knows", "shop/new",
        "11 nothing is known of the pod shop/new yet, and so not its address pool"},
   }));
@@ -55,7 +55,7 @@ TEST_CASE("the pool that an ADD draws from") {
   REQUIRE(node.del("a").empty());
   REQUIRE(cluster.claims_become({}));
   REQUIRE(node.tables().routed.rows().empty());
-  REQUIRE(node.service().book().leases().empty());
+  REQUIRE(cluster.loop.reaches([&] { return node.service().book().leases().empty(); }));
 }
 
 TEST_CASE("without its store an ADD that needs a pool says so, and no other pool steps in") {
@@ -69,10 +69,10 @@ TEST_CASE("without its store an ADD that needs a pool says so, and no other pool
   REQUIRE(answer.starts_with("11 the address pool of the pod shop/web is not known: "));
   // DEL does not wait for it; the claim goes when the store is back.
   REQUIRE(node.del("a").empty());
-  REQUIRE(node.service().book().leases().empty());
+  REQUIRE(cluster.loop.reaches([&] { return node.service().book().leases().empty(); }));
   REQUIRE(cluster.claims().size() == 1);
   node.kv().set_connected(true);
-  REQUIRE(cluster.loop.reaches([&] { return node.add("c", "shop/web").starts_with("172."); }));
+  REQUIRE(node.add_soon("c", "shop/web").starts_with("172."));
 }
 
 TEST_CASE("two nodes never give out one address, and a pool that is empty says so") {
@@ -93,7 +93,7 @@ TEST_CASE("two nodes never give out one address, and a pool that is empty says s
   cluster.tell("shop", "more", {{"ipam.tombolo.io/ippool", kRacks}});
   REQUIRE(two.add("c", "shop/more").starts_with("11 "));
   REQUIRE(one.del("a0").empty());
-  REQUIRE(cluster.loop.reaches([&] { return two.add("c", "shop/more").starts_with("172."); }));
+  REQUIRE(two.add_soon("c", "shop/more").starts_with("172."));
 }
 
 TEST_CASE("what an interface that is made here has") {
@@ -189,7 +189,7 @@ TEST_CASE("all interfaces of a pod are one transaction") {
   }
   SECTION("DEL frees it though its ADD never came") {
     REQUIRE(node->del("a").empty());
-    REQUIRE(node->service().book().leases().empty());
+    REQUIRE(cluster.loop.reaches([&] { return node->service().book().leases().empty(); }));
     REQUIRE(cluster.claims_become({}));
   }
   SECTION("a network namespace that goes frees it, too") {
@@ -251,7 +251,7 @@ TEST_CASE("a StatefulSet's pod keeps its address on another node") {
   std::string kept = "racks/" + address.substr(0, address.find('/')) + " kept";
   REQUIRE(cluster.claims_become({kept}));
   REQUIRE(two.add("c", "shop/db-1") != address);
-  REQUIRE(cluster.loop.reaches([&] { return two.add("b", "shop/db-0") == address; }));
+  REQUIRE(two.add_soon("b", "shop/db-0") == address);
 }
 
 TEST_CASE("a claim without a lease is freed by the node that made it") {
@@ -278,6 +278,30 @@ TEST_CASE("a claim without a lease is freed by the node that made it") {
   REQUIRE(cluster.claims_become({}));
 }
 
+TEST_CASE("an overlay pool gives each node blocks of its own, one more when they are full") {
+  PoolCluster cluster;
+  NodeWorld world1("n1");
+  NodeWorld world2("n2");
+  NodeLife one(cluster, world1);
+  NodeLife two(cluster, world2);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippool", R"({"ipv4": ["wide"]})"}});
+  std::set<std::string> given;
+  for (int i = 0; i < 12; ++i) {
+    NodeLife& node = i % 2 == 0 ? one : two;
+    std::string answer = node.add(fmt::format("{}{}", "ab"[i % 2], i), "shop/web");
+    REQUIRE(answer.starts_with("172.19.0."));
+    REQUIRE(answer != "172.19.0.6/32");
+    REQUIRE(given.insert(answer).second);
+    // The block is one that this node tells the others of.
+    Ip ip = Ip::parse(answer.substr(0, answer.find('/'))).value();
+    std::string name = i % 2 == 0 ? "n1" : "n2";
+    REQUIRE(node.tables().routed.find(NodeBlock{name, Prefix(ip, 30)}.key()) != nullptr);
+  }
+  REQUIRE(one.tables().routed.size() >= 2);
+  REQUIRE(cluster.claims().empty());
+  REQUIRE(one.del("a0").empty());
+}
+
 TEST_CASE("an exact address, asked for by the pod") {
   PoolCluster cluster;
   NodeWorld world("n1");
@@ -287,7 +311,7 @@ TEST_CASE("an exact address, asked for by the pod") {
   REQUIRE(node.add("a", "shop/web") == "172.18.41.42/32");
   REQUIRE(node.add("b", "shop/web").starts_with("11 "));
   REQUIRE(node.del("a").empty());
-  REQUIRE(cluster.loop.reaches([&] { return node.add("b", "shop/web") == "172.18.41.42/32"; }));
+  REQUIRE(node.add_soon("b", "shop/web") == "172.18.41.42/32");
 }
 
 }  // namespace

@@ -64,12 +64,14 @@ struct InterfaceExtras;
 }  // namespace cni
 class Claims;
 class ClaimsUnderWay;
+class OverlayBlocks;
 struct ClaimedLease;
 
 // Pools beside the node's own blocks. All referred to outlive the service.
 struct CniPools {
   PoolDirectory* directory = nullptr;
   Claims* claims = nullptr;
+  OverlayBlocks* blocks = nullptr;
   StringMap node_labels;
   // Addresses of pools that this node has on interfaces of its own making: other nodes reach them
   // by it.
@@ -138,6 +140,8 @@ class CniService {
                                                      std::vector<InterfaceChoice>& choices);
   asio::awaitable<cni::Answer<Granted>> grant_new(cni::Call call, Lease wanted,
                                                   std::vector<InterfaceChoice> choices);
+  asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve_from_blocks(cni::Mode mode,
+                                                                           Lease wanted);
   Result<LeaseBook::Reservations> reserve_choices(const cni::Call& call, const Lease& wanted,
                                                   const std::vector<InterfaceChoice>& choices,
                                                   bool first_is_apart);
@@ -146,6 +150,13 @@ class CniService {
   cni::InterfaceExtras extras_to_check(const Lease& lease,
                                        const cni::PreviousResult& previous) const;
   void take_back(const std::vector<LeaseBook::Held>& others);
+
+  // pool_blocks.cpp
+  void take_blocks_of(const IpPool& pool);
+  void take_all_blocks();
+  asio::awaitable<Result<void>> grow(AddressWish wish);
+  std::vector<AddressWish> unfulfilled(const std::vector<InterfaceChoice>& choices) const;
+  asio::awaitable<void> compare_blocks();
 
   // pool_claims.cpp
   void take_pools();
@@ -212,7 +223,7 @@ class CniService {
   class KeyHeld;  // gives a key back at the end of its scope
   asio::awaitable<cni::Answer<void>> detach_for_del(std::unique_ptr<KeyHeld> held);
   asio::awaitable<void> finish_release(std::unique_ptr<KeyHeld> held, LeaseBook::Held what,
-                                        LeaseJournal::Ticket ticket, bool pooled);
+                                       LeaseJournal::Ticket ticket, bool pooled);
   asio::awaitable<Result<std::uint32_t>> mtu_of_path();
   asio::awaitable<cni::Listener::Reply> answer(std::string request);
   std::function<void()> undoer(cni::Mode mode, const std::string& key);

@@ -37,11 +37,19 @@ apiVersion: tombolo.io/v1alpha1
 kind: IPPool
 metadata: {name: everybody}
 spec: {subnet: 172.18.43.0/24, default: true, namespaceName: [open]}
+---
+apiVersion: tombolo.io/v1alpha1
+kind: IPPool
+metadata: {name: wide}
+spec: {kind: overlay, subnet: 172.19.0.0/24, blockLength: 30, excludeIPs: [172.19.0.6]}
 )";
 
 class PoolCluster {
  public:
-  PoolCluster() : store(loop.tasks().executor()), kv(store) {}
+  PoolCluster() : store(loop.tasks().executor()), kv(store), never(loop.tasks().executor()) {
+    // The loop goes on between the lives of agents.
+    loop.tasks().spawn("between lives", wait(never));
+  }
   ~PoolCluster() { loop.end(); }
 
   void tell(const std::string& name_space, const std::string& name, StringMap annotations,
@@ -81,13 +89,18 @@ class PoolCluster {
   MemoryStore store;
   MemoryKv kv;
   std::unique_ptr<Rng> rng = make_seeded_rng(1);
+
+ private:
+  static asio::awaitable<void> wait(Signal& signal) {
+    auto woken = co_await signal.wait();
+    ENSURE(!woken, "nobody wakes it");
+  }
+  Signal never;
 };
 
 // What of a node outlives its agent.
 struct NodeWorld {
-  explicit NodeWorld(std::string node_name) : name(std::move(node_name)), store(folder.file("l")) {
-    net.namespaces = {"/run/netns/a", "/run/netns/b", "/run/netns/c"};
-  }
+  explicit NodeWorld(std::string node_name) : name(std::move(node_name)), store(folder.file("l")) {}
   std::string name;
   Folder folder;
   FakeNet net;
@@ -97,7 +110,7 @@ struct NodeWorld {
 class NodeLife {
  public:
   NodeLife(PoolCluster& cluster, NodeWorld& world, const char* pools = kTestPools)
-      : cluster_(cluster), kv_(cluster.store), tasks_(cluster.loop.tasks()) {
+      : cluster_(cluster), world_(world), kv_(cluster.store), tasks_(cluster.loop.tasks()) {
     auto blocks = tables_.node_blocks.take_writer("test");
     std::string block = world.name == "n1" ? "10.7.1.0/24" : "10.7.2.0/24";
     blocks.upsert({world.name, Prefix::parse(block).value()});
@@ -111,6 +124,7 @@ class NodeLife {
     directory_.emplace(tables_.pools, tables_.reservations, [] { return true; }, kv_, Logger());
     ClaimsOptions options;
     options.node = world.name;
+    blocks_.emplace(options, kv_, tasks_, cluster.loop.clock(), *cluster.rng, Logger());
     claims_.emplace(options, kv_, tasks_, cluster.loop.clock(), *cluster.rng, Logger());
     routed_.emplace(tables_.routed.take_writer("test"));
     CniSettings settings;
@@ -121,12 +135,14 @@ class NodeLife {
     CniPools given;
     given.directory = &*directory_;
     given.claims = &*claims_;
+    given.blocks = &*blocks_;
     given.routed = &*routed_;
     service_->use_pools(given);
     tasks_.spawn("claims", claims_->run());
+    tasks_.spawn("blocks", blocks_->run());
     auto started = cluster.loop.run(service_->start());
     REQUIRE(started.has_value());
-    REQUIRE(cluster.loop.reaches([&] { return claims_->synced(); }));
+    REQUIRE(cluster.loop.reaches([&] { return claims_->synced() && blocks_->synced(); }));
   }
   // As a kill: nothing is given back.
   ~NodeLife() {
@@ -142,7 +158,8 @@ class NodeLife {
     call.network = "pods";
     call.container_id = container;
     call.interface_name = interface;
-    call.netns_path = "/run/netns/" + container.substr(0, 1);
+    call.netns_path = "/run/netns/" + container;
+    if (command == Command::kAdd) world_.net.namespaces.insert(call.netns_path);
     if (std::size_t slash = pod.find('/'); slash != std::string::npos) {
       call.pod_namespace = pod.substr(0, slash);
       call.pod_name = pod.substr(slash + 1);
@@ -157,6 +174,15 @@ class NodeLife {
   std::string add(const std::string& container, const std::string& pod,
                   const std::string& interface = "eth0") {
     return text_of(handle(call_of(Command::kAdd, container, pod, interface)));
+  }
+  // As a runtime that is told to try again later.
+  std::string add_soon(const std::string& container, const std::string& pod) {
+    std::string answer;
+    cluster_.loop.reaches([&] {
+      if (answer.empty() || answer.starts_with("11 ")) answer = add(container, pod);
+      return !answer.starts_with("11 ");
+    });
+    return answer;
   }
   std::string del(const std::string& container, const std::string& interface = "eth0") {
     auto answer = handle(call_of(Command::kDel, container, "", interface));
@@ -175,12 +201,14 @@ class NodeLife {
 
  private:
   PoolCluster& cluster_;
+  NodeWorld& world_;
   MemoryKv kv_;
   TaskGroup tasks_;
   AgentTables tables_;
   InterfaceHooks hooks_;
   std::optional<PoolDirectory> directory_;
   std::optional<Claims> claims_;
+  std::optional<OverlayBlocks> blocks_;
   std::optional<Table<NodeBlock>::Writer> routed_;
   std::optional<CniService> service_;
 };

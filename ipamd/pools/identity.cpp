@@ -1,6 +1,7 @@
 // Which pods keep their addresses, and under which name (docs/ipam.md, "Fixed addresses").
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
 
 #include "ipamd/pools/internal.h"
 
@@ -123,38 +124,46 @@ Result<std::vector<Ip>> asked_addresses(const PodInfo& info, const std::string& 
 }
 
 AliveIdentities::AliveIdentities(const std::vector<PodInfo>& infos) {
+  auto at_least = [](std::size_t& room, std::size_t wanted) { room = std::max(room, wanted); };
+  std::map<std::string, std::size_t> pods;  // of each controller
   for (const PodInfo& info : infos) {
     auto fixed = info.annotations.find("ipam.tombolo.io/fixed");
     if (fixed != info.annotations.end() && fixed->second == "false") continue;
     if (std::string machine = machine_of(info); !machine.empty())
-      names_.insert(fmt::format("VirtualMachine/{}/{}", info.name_space, machine));
-    if (info.kind == "Pod") names_.insert(fmt::format("Pod/{}/{}", info.name_space, info.name));
+      rooms_[fmt::format("VirtualMachine/{}/{}", info.name_space, machine)] = 1;
+    if (info.kind == "Pod") rooms_[fmt::format("Pod/{}/{}", info.name_space, info.name)] = 1;
     std::size_t slash = info.owner.find('/');
     if (slash == std::string::npos) continue;
-    std::string owner = fmt::format("{}/{}/{}", info.owner.substr(0, slash), info.name_space,
-                                    info.owner.substr(slash + 1));
-    if (!info.owner.starts_with("StatefulSet/")) {
-      names_.insert(std::move(owner));
-    } else if (info.kind == "Pod") {
-      if (auto ordinal = ordinal_of(info.owner.substr(slash + 1), info.name))
-        names_.insert(fmt::format("{}/{}", owner, *ordinal));
-    } else {
-      auto keep = info.annotations.find("ipam.tombolo.io/keep");
-      bool all = keep != info.annotations.end() && keep->second == "scale";
-      sets_[std::move(owner)] = {info.replicas, all};
+    std::string kind = info.owner.substr(0, slash);
+    std::string name = info.owner.substr(slash + 1);
+    std::string owner = fmt::format("{}/{}/{}", kind, info.name_space, name);
+    auto keep = info.annotations.find("ipam.tombolo.io/keep");
+    bool all = keep != info.annotations.end() && keep->second == "scale";
+    if (kind == "StatefulSet") {
+      auto ordinal = info.kind == "Pod" ? ordinal_of(name, info.name) : std::nullopt;
+      if (ordinal)
+        rooms_[fmt::format("{}/{}", owner, *ordinal)] = 1;
+      else
+        at_least(sets_[owner], all ? SIZE_MAX : info.replicas);
+      continue;
     }
+    if (info.kind == "Pod") at_least(rooms_[owner], ++pods[owner]);
+    // Nothing is freed for an annotation that cannot be read.
+    auto number = room_of(info, info.name);
+    bool unbounded = all || !number;
+    at_least(rooms_[owner], unbounded ? kMostRoom : number->value_or(info.replicas));
   }
 }
 
-bool AliveIdentities::contains(std::string_view identity) const {
+std::size_t AliveIdentities::room(std::string_view identity) const {
   std::string_view name = identity.substr(0, identity.rfind('/'));  // without the interface
-  if (names_.contains(name)) return true;
+  if (auto known = rooms_.find(name); known != rooms_.end()) return known->second;
   std::size_t slash = name.rfind('/');
-  if (slash == std::string_view::npos) return false;
+  if (slash == std::string_view::npos) return 0;
   auto set = sets_.find(name.substr(0, slash));
-  if (set == sets_.end()) return false;
+  if (set == sets_.end()) return 0;
   auto ordinal = number(name.substr(slash + 1));
-  return ordinal && (set->second.all || *ordinal < set->second.below);
+  return ordinal && *ordinal < set->second ? 1 : 0;
 }
 
 }  // namespace tombolo

@@ -85,34 +85,42 @@ TEST_CASE("addresses are kept for those whose pods may come again") {
   machine.name = "virt-launcher-vm-x";
   PodInfo written = info("StatefulSet/cache");
   written.name = "cache-4";
-  AliveIdentities alive({controller("StatefulSet", "db", 2),
-                         controller("StatefulSet", "kept", 1, {{"ipam.tombolo.io/keep", "scale"}}),
-                         controller("StatefulSet", "not", 3, {{"ipam.tombolo.io/fixed", "false"}}),
-                         controller("Deployment", "web", 2), lone, machine, written});
+  AliveIdentities alive(
+      {controller("StatefulSet", "db", 2),
+       controller("StatefulSet", "kept", 1, {{"ipam.tombolo.io/keep", "scale"}}),
+       controller("StatefulSet", "not", 3, {{"ipam.tombolo.io/fixed", "false"}}),
+       controller("Deployment", "web", 2),
+       controller("Deployment", "more", 2, {{"ipam.tombolo.io/ip-number", "+1"}}),
+       controller("Deployment", "wide", 0, {{"ipam.tombolo.io/keep", "scale"}}),
+       controller("Deployment", "unread", 1, {{"ipam.tombolo.io/ip-number", "x"}}), lone, machine,
+       written});
   struct Case {
     std::string identity;
-    bool kept;
+    std::size_t room;
   };
   auto test = GENERATE(values<Case>({
-      {"StatefulSet/shop/db/1/eth0", true},
-      {"StatefulSet/shop/db/1/net1", true},
-      {"StatefulSet/shop/db/2/eth0", false},
-      {"StatefulSet/other/db/1/eth0", false},
-      {"StatefulSet/shop/kept/7/eth0", true},
-      {"StatefulSet/shop/not/0/eth0", false},
-      {"StatefulSet/shop/cache/4/eth0", true},
-      {"StatefulSet/shop/cache/3/eth0", false},
-      {"Deployment/shop/web/eth0", true},
-      {"Deployment/shop/gone/eth0", false},
-      {"VirtualMachine/shop/vm/eth0", true},
-      {"VirtualMachine/shop/other/eth0", false},
-      {"Pod/shop/web/eth0", true},
-      {"Pod/shop/webs/eth0", false},
-      {"nonsense", false},
-      {"", false},
+      {"StatefulSet/shop/db/1/eth0", 1},
+      {"StatefulSet/shop/db/1/net1", 1},
+      {"StatefulSet/shop/db/2/eth0", 0},
+      {"StatefulSet/other/db/1/eth0", 0},
+      {"StatefulSet/shop/kept/7/eth0", 1},
+      {"StatefulSet/shop/not/0/eth0", 0},
+      {"StatefulSet/shop/cache/4/eth0", 1},
+      {"StatefulSet/shop/cache/3/eth0", 0},
+      {"Deployment/shop/web/eth0", 2},
+      {"Deployment/shop/more/eth0", 3},
+      {"Deployment/shop/wide/eth0", 10'000},
+      {"Deployment/shop/unread/eth0", 10'000},
+      {"Deployment/shop/gone/eth0", 0},
+      {"VirtualMachine/shop/vm/eth0", 1},
+      {"VirtualMachine/shop/other/eth0", 0},
+      {"Pod/shop/web/eth0", 1},
+      {"Pod/shop/webs/eth0", 0},
+      {"nonsense", 0},
+      {"", 0},
   }));
   CAPTURE(test.identity);
-  REQUIRE(alive.contains(test.identity) == test.kept);
+  REQUIRE(alive.room(test.identity) == test.room);
 }
 
 TEST_CASE("annotations that say something else are refused by name") {

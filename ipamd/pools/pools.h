@@ -12,7 +12,6 @@
 
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -169,20 +168,17 @@ struct FixedIdentity {
 Result<std::optional<FixedIdentity>> fixed_identity(const PodInfo& info,
                                                     const std::string& pod_name);
 
-// For whom an address may still be kept: those whose pods may come again.
+// For whom addresses may still be kept: those whose pods may come again.
 class AliveIdentities {
  public:
   explicit AliveIdentities(const std::vector<PodInfo>& infos);
-  // Of a claim: with the interface. False also for one of no known form.
-  bool contains(std::string_view identity) const;
+  // How many addresses of a family an identity of a claim (with the interface) may have; 0: none
+  // any more, also of one of no known form.
+  std::size_t room(std::string_view identity) const;
 
  private:
-  struct Ordinals {
-    std::uint32_t below = 0;  // up to this one
-    bool all = false;         // kept when it is scaled down
-  };
-  std::set<std::string, std::less<>> names_;
-  std::map<std::string, Ordinals, std::less<>> sets_;  // "StatefulSet/NAMESPACE/NAME"
+  std::map<std::string, std::size_t, std::less<>> rooms_;
+  std::map<std::string, std::size_t, std::less<>> sets_;  // of StatefulSets: ordinals below
 };
 
 // The addresses that the pod's annotation ipam.tombolo.io/ip asks for at this interface; empty:

@@ -24,13 +24,15 @@ bool PodInfoStage::ready() const {
 
 void PodInfoStage::collect() {
   for (const std::string& pod : pods_->take()) due_.insert(object_key(pod, kPod));
-  // "NAMESPACE/KIND/NAME".
+  // "NAMESPACE/KIND/NAME". Its pods know how many they are.
+  std::set<std::string> name_spaces = namespaces_->take();
   for (const std::string& key : templates_->take()) {
     std::string_view rest = name_of(key);
     due_.insert(fmt::format("{}/{}/{}", namespace_of(key), name_of(rest), namespace_of(rest)));
+    name_spaces.emplace(namespace_of(key));
   }
   // A namespace that changes does so for every pod in it.
-  for (const std::string& name_space : namespaces_->take()) {
+  for (const std::string& name_space : name_spaces) {
     const auto& rows = tables_.pod_infos.rows();
     std::string prefix = name_space + "/";
     for (auto at = rows.lower_bound(prefix); at != rows.end() && at->first.starts_with(prefix);
@@ -68,6 +70,11 @@ void PodInfoStage::derive(const std::string& key) {
   const Workload* described = nullptr;
   if (kind == kPod) {
     described = inner_.source.pods.find(object_key(name_space, name));
+    const auto* made_by =
+        described == nullptr
+            ? nullptr
+            : inner_.source.templates.find(object_key(name_space, described->owner));
+    if (made_by != nullptr) info.replicas = made_by->replicas;
   } else if (const auto* pods =
                  inner_.source.templates.find(fmt::format("{}/{}/{}", name_space, kind, name))) {
     described = &pods->pod;

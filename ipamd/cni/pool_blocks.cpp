@@ -1,0 +1,130 @@
+// Blocks of overlay pools: claimed when an ADD finds no address in those that the node has, used by
+// the lease book alone, released when they have been empty for long. Control thread.
+#include <algorithm>
+
+#include "ipamd/cni/internal.h"
+#include "ipamd/cni/pooled.h"
+
+namespace tombolo {
+namespace {
+
+// What of the pool is in the blocks.
+std::vector<IpRange> inside(const std::vector<IpRange>& usable,
+                            const std::vector<PoolBlock>& blocks) {
+  std::vector<IpRange> covered;
+  for (const PoolBlock& block : blocks)
+    covered.push_back({block.prefix.first(), block.prefix.last()});
+  return subtract(usable, subtract(usable, std::move(covered)));
+}
+
+}  // namespace
+
+// Makes the book give out what this node's blocks have of the pool, but for those that are about to
+// be released; and tells other nodes of the blocks.
+void CniService::take_blocks_of(const IpPool& pool) {
+  std::vector<PoolBlock> blocks = pooled_->pools.blocks->blocks_of_node(pool.name);
+  std::erase_if(blocks,
+                [&](const PoolBlock& block) { return pooled_->closing.contains(block.prefix); });
+  std::vector<Prefix> now;
+  for (const PoolBlock& block : blocks) now.push_back(block.prefix);
+  std::vector<IpRange> ranges = inside(pooled_->pools.directory->catalog().usable(pool), blocks);
+  if (auto known = pooled_->ranges.find(pool.name);
+      known != pooled_->ranges.end() && known->second == ranges)
+    return;
+  if (auto set = book_.set_ranges(pool.name, ranges); !set)
+    return log_.error("the blocks of pool {} are not taken: {}", pool.name, set.error().what);
+  pooled_->ranges[pool.name] = std::move(ranges);
+  std::vector<Prefix>& told = pooled_->told_blocks[pool.name];
+  if (pooled_->pools.routed != nullptr) {
+    for (const Prefix& prefix : told)
+      if (std::ranges::find(now, prefix) == now.end())
+        pooled_->pools.routed->erase(NodeBlock{settings_.node, prefix}.key());
+    for (const Prefix& prefix : now) pooled_->pools.routed->upsert({settings_.node, prefix});
+  }
+  told = std::move(now);
+}
+
+void CniService::take_all_blocks() {
+  for (const IpPool& pool : pooled_->pools.directory->catalog().pools())
+    if (pool.kind == PoolKind::kOverlay) take_blocks_of(pool);
+}
+
+// One block more for a wish that none of the node's blocks can fulfil. The names are of overlay
+// pools.
+asio::awaitable<Result<void>> CniService::grow(AddressWish wish) {
+  std::optional<Error> why;
+  for (const std::string& name : wish.pools) {
+    auto block = co_await pooled_->pools.blocks->claim(name);
+    if (block) {
+      log_.info("this node has the block {} of pool {}", block->prefix.str(), name);
+      const IpPool* pool = pooled_->pools.directory->catalog().find(name);
+      if (pool != nullptr) take_blocks_of(*pool);
+      co_return Result<void>{};
+    }
+    if (!why) why = std::move(block).error();
+  }
+  co_return std::unexpected(std::move(*why));
+}
+
+// The wishes of overlay pools that have no free address here.
+std::vector<AddressWish> CniService::unfulfilled(
+    const std::vector<InterfaceChoice>& choices) const {
+  std::vector<AddressWish> found;
+  const PoolCatalog& catalog = pooled_->pools.directory->catalog();
+  for (const InterfaceChoice& choice : choices)
+    for (const AddressWish& wish : choice.wishes) {
+      const IpPool* first = catalog.find(wish.pools.front());
+      if (first == nullptr || first->kind != PoolKind::kOverlay) continue;
+      bool free = std::ranges::any_of(wish.pools, [&](const std::string& name) {
+        const AddressPool* pool = book_.allocator().pool(name);
+        return pool != nullptr && pool->usage(wish.family).free() > 0;
+      });
+      if (!free) found.push_back(wish);
+    }
+  return found;
+}
+
+// Blocks that nobody has used for long go back; those of leases that the store has lost are claimed
+// again.
+asio::awaitable<void> CniService::compare_blocks() {
+  OverlayBlocks& blocks = *pooled_->pools.blocks;
+  if (!blocks.synced()) co_return;
+  const PoolCatalog& catalog = pooled_->pools.directory->catalog();
+  std::map<std::string, PoolBlock> used;
+  std::set<Ip> ips;
+  for (const auto& [key, lease] : book_.leases())
+    for (const PooledIp& address : lease.addresses()) {
+      const IpPool* pool = catalog.find(address.pool);
+      if (pool == nullptr || pool->kind != PoolKind::kOverlay) continue;
+      PoolBlock block;
+      block.pool = address.pool;
+      block.prefix = Prefix(address.ip, pool->block_length);
+      block.node = settings_.node;
+      ips.insert(address.ip);
+      used.insert_or_assign(block.key(), std::move(block));
+    }
+  auto in_use = [&](const PoolBlock& block) {
+    auto at = ips.lower_bound(block.prefix.first());
+    return at != ips.end() && *at <= block.prefix.last();
+  };
+  // In one turn: found empty, and closed before anybody draws from it.
+  std::vector<PoolBlock> idle = blocks.idle(in_use);
+  for (const PoolBlock& block : idle) pooled_->closing.insert(block.prefix);
+  take_all_blocks();
+  std::vector<PoolBlock> again;
+  for (auto& [key, block] : used) again.push_back(std::move(block));
+  auto taken = co_await blocks.take_back(std::move(again));
+  if (!taken)
+    log_.warning("blocks are compared again later: {}", taken.error().what);
+  else
+    for (const std::string& conflict : *taken) log_.error("{}", conflict);
+  for (PoolBlock& block : idle) {
+    Prefix prefix = block.prefix;
+    if (auto released = co_await blocks.release(std::move(block)); !released)
+      log_.warning("the block {} is released later: {}", prefix.str(), released.error().what);
+    pooled_->closing.erase(prefix);
+  }
+  take_all_blocks();
+}
+
+}  // namespace tombolo
