@@ -7,6 +7,7 @@
 #include "core/store/mirror.h"
 #include "core/worker.h"
 #include "ipamd/announce/announce.h"
+#include "ipamd/claims/claims.h"
 #include "ipamd/pools/pools.h"
 #include "policy/languages/languages.h"
 #include "servicesync/cilium/cilium.h"
@@ -17,6 +18,9 @@ namespace {
 
 using controller::ControllerSettings;
 using controller::ControllerSync;
+
+// How often addresses that are kept for nobody are looked for.
+constexpr Duration kSweepEvery = std::chrono::seconds(10);
 
 MirrorOptions mirror_of(std::string name, std::string prefix) {
   MirrorOptions options;
@@ -68,6 +72,7 @@ class RealController final : public Controller {
                            records::decode_pool_block, context.tasks, context.clock, context.rng,
                            context.log),
         assigner_(config.cluster().name(), tables_, status_, context),
+        janitor_({}, context.kv, context.tasks, context.clock, context.rng, context.log),
         pools_(
             {}, tables_, [this] { return pool_uses(); }, status_, context),
         members_(
@@ -99,6 +104,8 @@ class RealController final : public Controller {
       settling_.add(*follower);
     settling_.add_derivation("node blocks", [this] { return assigner_.idle(); });
     pools_.start(settling_);
+    context_.tasks.spawn("claims janitor", janitor_.run());
+    context_.tasks.spawn("sweep claims", sweep_claims());
     if (!sync_) return;
     sync_->start();
     context_.tasks.spawn("fleet", members_.run());
@@ -147,6 +154,29 @@ class RealController final : public Controller {
     for (const auto& [key, versioned] : tables_.pool_blocks.rows())
       if (!versioned.row.node.empty()) uses.push_back({versioned.row.pool, versioned.row.prefix});
     return uses;
+  }
+
+  // Only while everything is known of pods: what is not known is not gone.
+  asio::awaitable<void> sweep_claims() {
+    while (!context_.tasks.cancelled()) {
+      if (auto slept = co_await context_.clock.sleep_for(kSweepEvery); !slept) co_return;
+      if (!tables_.pod_infos.synced() || !janitor_.synced()) continue;
+      std::optional<AliveIdentities> alive;
+      auto room = [this, &alive](const std::string& identity) {
+        if (!alive) {
+          std::vector<PodInfo> infos;
+          for (const auto& [key, versioned] : tables_.pod_infos.rows())
+            infos.push_back(versioned.row);
+          alive.emplace(infos);
+        }
+        return alive->room(identity);
+      };
+      auto swept = co_await janitor_.sweep(room);
+      if (!swept)
+        context_.log.warning("kept addresses are looked at later: {}", swept.error().what);
+      else if (swept->freed > 0)
+        context_.log.info("{} addresses are kept no more: their pods are gone", swept->freed);
+    }
   }
 
   void add_remote(const FleetMember& member) {
@@ -241,6 +271,7 @@ class RealController final : public Controller {
   KvMirror<AddressClaim> claim_mirror_;
   KvMirror<PoolBlock> pool_block_mirror_;
   BlockAssigner assigner_;
+  ClaimJanitor janitor_;
   PoolKeeper pools_;
   FleetMembers members_;
   std::unique_ptr<ControllerSync> sync_;

@@ -109,7 +109,7 @@ struct Call {
   // "bridge" of its configuration, and what is asked for there before an address is answered.
   std::string device;
   bool conflict_probe = false;
-  bool gateway_probe = false;                   // of the gateways of `routes`
+  bool gateway_probe = false;  // of the gateways of `routes`
   // Pools that the configuration names, as Spiderpool's default_ipv4_ippool, default_ipv6_ippool.
   std::vector<std::string> ipv4_pools;
   std::vector<std::string> ipv6_pools;
