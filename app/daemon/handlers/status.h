@@ -28,7 +28,7 @@ struct DaemonView {
   ControllerTables* controller = nullptr;
   AgentTables* agent = nullptr;
   const Table<announce::Announcement>* announcements = nullptr;  // of the controller
-  const PoolKeeper* pools = nullptr;  // the controller's
+  const PoolKeeper* pools = nullptr;                             // the controller's
   Settling* controller_settling = nullptr;
   Settling* agent_settling = nullptr;
   Kv* kv = nullptr;
