@@ -167,7 +167,7 @@ TEST_CASE("exact addresses: a list is eth0's, an object is by interface") {
       {"by interface", R"({"net1": ["10.1.2.3"]})", "net1", "10.1.2.3"},
       {"not this one", R"({"net1": ["10.1.2.3"]})", "eth0", ""},
       {"two of a family", R"(["10.1.2.3", "10.1.2.4"])", "eth0", "[1]: is the second IPv4 address"},
-      {"no address", R"(["10.1.2"])", "eth0", "[0]: '10.1.2' is not an IP address"},
+      {"no address", R"(["10.1.2"])", "eth0", "[0]: '10.1.2' is not an IPv4 or IPv6 address"},
       {"no JSON", "10.1.2.3", "eth0", "!"},
   }));
   CAPTURE(test.name);
