@@ -94,7 +94,7 @@ TEST_CASE("good pools are published, bad ones leave the last good ones, over a r
     REQUIRE(records::decode_pool_object({"tombolo/v1/pools/a", value})->place == "a.yaml:1");
     life.write({pool("a", "subnet: 10.0.0.0/24"), pool("b", "subnet: 10.0.0.0/25")});
     REQUIRE(store.drive.until([&] { return !life.error().empty(); }, 10s));
-    REQUIRE(life.error() == "b.yaml:1: the pools 'a' and 'b' would both give out 10.0.0.1");
+    REQUIRE(life.error() == "a.yaml:1: the pools 'b' and 'a' would both give out 10.0.0.1");
     REQUIRE(life.becomes(records::kPoolsPrefix, {"tombolo/v1/pools/a"}));
   }
   Life life(store);
