@@ -16,7 +16,7 @@ struct Question {
   std::string free;
   std::string drop_route;
   double factor = 2;
-  double yearly_growth = 1.5;
+  std::optional<double> yearly_growth;  // for all clusters; none: each its own
 };
 
 struct Planned {
@@ -94,12 +94,15 @@ Result<void> what_if(const Question& question) {
 
 Result<void> show_forecast(const Question& question) {
   TRY(now, read_plan(question.file));
+  auto full_in = [](const Forecast& each) -> std::string {
+    if (each.years) return fmt::format("{:.1f} years", *each.years);
+    return each.yearly_growth > 1 ? "-" : "does not grow";
+  };
   std::string text = fmt::format("{:<20}{:<10}{:<26}{:>9}{:>12}  {}\n", "CLUSTER", "USE", "CIDR",
                                  "USED", "ROOM", "FULL IN");
   for (const Forecast& each : forecast(now.plan, now.fleet, question.yearly_growth))
     text += fmt::format("{:<20}{:<10}{:<26}{:>9}{:>12.6g}  {}\n", each.cluster, to_string(each.use),
-                        each.prefix.str(), each.used, each.room,
-                        each.years ? fmt::format("{:.1f} years", *each.years) : "-");
+                        each.prefix.str(), each.used, each.room, full_in(each));
   return Session::write(text);
 }
 
@@ -133,7 +136,8 @@ void add_plan_questions(CLI::App* plan, Session& session) {
   CLI::App* last = add_command(plan, "forecast", "Say how long each range lasts",
                                "tombolo plan forecast -f fleet.yaml --yearly-growth 1.3");
   last->add_option("-f,--file", question->file, file_help)->required();
-  last->add_option("--yearly-growth", question->yearly_growth, "Factor per year (1.5)")
+  last->add_option("--yearly-growth", question->yearly_growth,
+                   "Factor per year, for all clusters (default: each one's growth_per_year)")
       ->check(CLI::Range(1.0, 1000.0));
   last->callback(
       [&session, question] { session.action = [question] { return show_forecast(*question); }; });

@@ -74,6 +74,7 @@ struct FleetCluster {
   std::uint32_t load_balancer_services = 0;  // 0: no range for them
   std::uint32_t tunnels_per_node = 0;        // addresses of tunnel endpoints; 0: no range
   std::uint32_t growth_percent = 100;        // room is planned for nodes and services times this
+  std::uint32_t yearly_growth_percent = 0;   // expected, of both; for forecasts, no room is planned
   PodAddresses pod_addresses = PodAddresses::kPodRange;
   std::vector<std::string> zones;    // its own, else its region's; none and none below: no subnets
   std::uint32_t private_hosts = 0;   // per private subnet at least, beside what its nodes need

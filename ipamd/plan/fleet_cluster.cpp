@@ -27,6 +27,7 @@ Result<void> read_numbers(const Cursor& entry, FleetCluster& cluster) {
   TRY_OK(read_count(entry["services"], 1, 1 << 20, cluster.services));
   TRY_OK(read_count(entry["load_balancer_services"], 0, 1 << 20, cluster.load_balancer_services));
   TRY_OK(read_count(entry["tunnels_per_node"], 0, 16, cluster.tunnels_per_node));
+  TRY_OK(read_count(entry["growth_per_year"], 0, 1000, cluster.yearly_growth_percent));
   Cursor growth = entry["growth"];
   if (growth.is_null()) return {};
   if (!growth.is_number()) return growth.error("must be a number, such as 1.5");
@@ -109,8 +110,8 @@ Result<void> read_subnets(const Cursor& subnets, FleetCluster& cluster) {
 
 Result<void> ClusterReader::read(const Cursor& entry) {
   TRY_OK(entry.only({"name", "id", "region", "families", "nodes", "pods_per_node", "services",
-                     "load_balancer_services", "tunnels_per_node", "growth", "pod_addresses",
-                     "zones", "subnets", "cidrs", "entry"}));
+                     "load_balancer_services", "tunnels_per_node", "growth", "growth_per_year",
+                     "pod_addresses", "zones", "subnets", "cidrs", "entry"}));
   FleetCluster cluster;
   cluster.place = fleet_place(place_, entry);
   TRY_OK(read_names(entry, cluster));

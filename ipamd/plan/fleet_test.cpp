@@ -38,6 +38,7 @@ TEST_CASE("a fleet file is read with defaults and places") {
     pods_per_node: 30
     services: 20
     growth: 1.5
+    growth_per_year: 30
     cidrs:
       underlay: {ipv6: "fd00:2::/64"}
       pod: {ipv6: {cidr: "fd00:3::/56", node_prefix_length: 64}}
@@ -55,14 +56,16 @@ TEST_CASE("a fleet file is read with defaults and places") {
   REQUIRE(a.pods_per_node == 110);
   REQUIRE(a.services == 1000);
   REQUIRE(a.growth_percent == 100);
+  REQUIRE(a.yearly_growth_percent == 0);
   REQUIRE(a.families.size() == 2);
   REQUIRE(a.place == "f.yaml:12");
   const FleetCluster& b = fleet->clusters[1];
   REQUIRE(b.growth_percent == 150);
+  REQUIRE(b.yearly_growth_percent == 30);
   REQUIRE(b.families == std::vector{Family::kV6});
   REQUIRE(b.given.size() == 2);
   REQUIRE(b.given[1].node_prefix_length == 64);
-  REQUIRE(b.given[1].place == "f.yaml:23");
+  REQUIRE(b.given[1].place == "f.yaml:24");
   REQUIRE(b.entry_nodes == std::vector<std::uint32_t>{0, 4});
 }
 
@@ -184,6 +187,7 @@ TEST_CASE("a bad cluster is refused") {
       {"unknown field", a + ", node: 4}\n",
        "f.yaml:12: clusters[0].node: unknown field; known here: name, id, region, families, nodes, "
        "pods_per_node, services, load_balancer_services, tunnels_per_node, growth, "
+       "growth_per_year, "
        "pod_addresses, zones, subnets, cidrs, entry"},
       {"shrinking", a + ", growth: 0.5}\n", "f.yaml:12: clusters[0].growth: is not from 1 to 100"},
       {"growth as text", a + ", growth: much}\n",

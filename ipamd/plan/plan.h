@@ -200,17 +200,21 @@ Result<Renumbering> free_any(const Fleet& fleet, const Plan& plan, Family family
 Result<Renumbering> drop_route(const Fleet& fleet, const Plan& plan, std::string_view region,
                                Family family);
 
-// How long a range lasts when its cluster grows by a constant factor each year.
+// How long a range lasts when the nodes and services of its cluster grow by a constant part each
+// year.
 struct Forecast {
   std::string cluster;
   BlockUse use = BlockUse::kPod;
   Prefix prefix;
   double used = 0;              // nodes, or services
   double room = 0;              // as many fit
-  std::optional<double> years;  // none: it does not grow
+  double yearly_growth = 1;     // times this each year; 1: it does not grow
+  std::optional<double> years;  // none: it does not grow, or nothing of it is used
 };
-// The shortest first.
-std::vector<Forecast> forecast(const Plan& plan, const Fleet& fleet, double yearly_growth);
+// The shortest of room first. `yearly_growth` is for all clusters; without it each has that of the
+// fleet file.
+std::vector<Forecast> forecast(const Plan& plan, const Fleet& fleet,
+                               std::optional<double> yearly_growth);
 
 struct PlanTable {
   std::vector<std::string> header;

@@ -232,14 +232,16 @@ std::uint64_t underlay_room(const PlannedCluster& cluster, const Prefix& underla
 
 }  // namespace
 
-std::vector<Forecast> forecast(const Plan& plan, const Fleet& fleet, double yearly_growth) {
+std::vector<Forecast> forecast(const Plan& plan, const Fleet& fleet,
+                               std::optional<double> yearly_growth) {
   std::vector<Forecast> result;
   for (const FleetCluster& cluster : fleet.clusters) {
     const PlannedCluster* planned = find_cluster(plan, cluster.name);
     if (planned == nullptr) continue;
+    const double growth = yearly_growth.value_or(1 + cluster.yearly_growth_percent / 100.0);
     for (const PlannedRange& range : planned->ranges) {
-      Forecast each{
-          cluster.name, range.use, range.prefix, static_cast<double>(cluster.nodes), 0, {}};
+      Forecast each{cluster.name, range.use, range.prefix, static_cast<double>(cluster.nodes), 0,
+                    growth,       {}};
       double size = static_cast<double>(range.prefix.size());
       if (range.use == BlockUse::kUnderlay) {
         each.room = static_cast<double>(underlay_room(*planned, range.prefix));
@@ -254,8 +256,8 @@ std::vector<Forecast> forecast(const Plan& plan, const Fleet& fleet, double year
         each.used = cluster.services;
         each.room = size - kubernetes_rules().service_own;
       }
-      if (yearly_growth > 1 && each.used > 0)
-        each.years = std::max(0.0, std::log(each.room / each.used) / std::log(yearly_growth));
+      if (growth > 1 && each.used > 0)
+        each.years = std::max(0.0, std::log(each.room / each.used) / std::log(growth));
       result.push_back(std::move(each));
     }
   }

@@ -158,5 +158,19 @@ TEST_CASE("a forecast says how long each range lasts") {
   REQUIRE_FALSE(forecast(plan, fleet, 1)[0].years.has_value());
 }
 
+TEST_CASE("a forecast takes each cluster's own growth when none is given for all") {
+  Fleet fleet = fleet_of("a", "10.0.0.0/16", 1, 3);
+  Plan plan = plan_of(fleet);
+  for (const Forecast& each : forecast(plan, fleet, {})) {
+    REQUIRE(each.yearly_growth == 1);
+    REQUIRE_FALSE(each.years.has_value());
+  }
+  fleet.clusters[0].yearly_growth_percent = 100;
+  auto own = forecast(plan, fleet, {});
+  REQUIRE(own[1].use == BlockUse::kPod);
+  REQUIRE(std::abs(*own[1].years - 0.415) < 0.001);
+  REQUIRE(std::abs(*forecast(plan, fleet, 4)[1].years - 0.2075) < 0.001);
+}
+
 }  // namespace
 }  // namespace tombolo
