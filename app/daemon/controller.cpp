@@ -2,6 +2,7 @@
 #include "app/daemon/controller.h"
 
 #include "app/daemon/block_assigner.h"
+#include "app/daemon/load_balancer_pools.h"
 #include "core/records/records.h"
 #include "core/store/etcd_client.h"
 #include "core/store/mirror.h"
@@ -75,6 +76,7 @@ class RealController final : public Controller {
         janitor_({}, context.kv, context.tasks, context.clock, context.rng, context.log),
         pools_(
             {}, tables_, [this] { return pool_uses(); }, status_, context),
+        service_pools_(pools_, context),
         members_(
             fleet_settings(), context, [this](const FleetMember& member) { add_remote(member); },
             [this](const std::string& cluster) { remove_remote(cluster); },
@@ -108,6 +110,7 @@ class RealController final : public Controller {
     context_.tasks.spawn("sweep claims", sweep_claims());
     if (!sync_) return;
     sync_->start();
+    context_.tasks.spawn("load balancer pools", service_pools_.run(*sync_));
     context_.tasks.spawn("fleet", members_.run());
     settling_.add(members_.follower());
     for (const ReconcilerView* reconciler : sync_->reconcilers()) settling_.add(*reconciler);
@@ -134,13 +137,14 @@ class RealController final : public Controller {
     return {config_.cluster().fleet(), config_.cluster().name(), config_.cluster().id(),
             config_.state_dir()};
   }
-  ControllerSettings sync_settings() const {
+  ControllerSettings sync_settings() {
     ControllerSettings settings;
     settings.cluster = config_.cluster().name();
     settings.cluster_id = config_.cluster().id();
     settings.manifests = config_.controller().manifests();
     settings.foreign.network_policy = policy::parse_network_policy;
     settings.foreign.pool_object = parse_pool_object;
+    settings.load_balancer_spans = [this] { return service_pools_.spans(); };
     settings.cluster_bits = static_cast<int>(config_.cluster().identity_cluster_bits());
     return settings;
   }
@@ -148,6 +152,11 @@ class RealController final : public Controller {
   std::optional<std::vector<PoolUse>> pool_uses() const {
     if (!tables_.claims.synced() || !tables_.pool_blocks.synced()) return std::nullopt;
     std::vector<PoolUse> uses;
+    if (sync_) {
+      auto of_services = service_pools_.uses(*sync_);
+      if (!of_services) return std::nullopt;
+      uses = std::move(*of_services);
+    }
     for (const auto& [key, versioned] : tables_.claims.rows())
       if (!versioned.row.free())
         uses.push_back({versioned.row.pool, Prefix::host(versioned.row.ip)});
@@ -273,6 +282,7 @@ class RealController final : public Controller {
   BlockAssigner assigner_;
   ClaimJanitor janitor_;
   PoolKeeper pools_;
+  LoadBalancerPools service_pools_;
   FleetMembers members_;
   std::unique_ptr<ControllerSync> sync_;
   std::map<std::string, FleetMember> wanted_;  // clusters that should be linked

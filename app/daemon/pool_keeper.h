@@ -40,6 +40,13 @@ class PoolKeeper {
 
   const Table<PoolObject>& pools() const { return pools_.table(); }  // in force
   const Table<PoolObject>& reservations() const { return reservations_.table(); }
+  using Tracker = Table<PoolObject>::Tracker;
+  std::unique_ptr<Tracker> track_pools(std::function<void()> wake) {
+    return pools_.track(std::move(wake));
+  }
+  std::unique_ptr<Tracker> track_reservations(std::function<void()> wake) {
+    return reservations_.track(std::move(wake));
+  }
 
  private:
   asio::awaitable<void> run();

@@ -59,6 +59,9 @@ class PublishedTable {
 
   typename Table<Row>::Writer& writer() { return writer_; }
   const Table<Row>& table() const { return table_; }
+  std::unique_ptr<typename Table<Row>::Tracker> track(std::function<void()> wake) {
+    return table_.track(std::move(wake));
+  }
   void start() { publication_.start(); }
   const ReconcilerView& view() const { return publication_.view(); }
 

@@ -96,6 +96,9 @@ std::string changed_for_ever(const IpPool& now, const IpPool& in_force) {
     return differs("subnet", now.subnet.str(), in_force.subnet.str());
   if (now.kind != in_force.kind)
     return differs("kind", to_string(now.kind), to_string(in_force.kind));
+  auto use = [](const IpPool& pool) { return pool.load_balancer ? "LoadBalancer" : "Workload"; };
+  if (now.load_balancer != in_force.load_balancer)
+    return differs("allowedUses", use(now), use(in_force));
   if (now.block_length != in_force.block_length)
     return differs("blockLength", now.block_length, in_force.block_length);
   return {};

@@ -39,6 +39,20 @@ metadata: {{name: web{0}, namespace: shop}}
 spec: {{type: LoadBalancer, ports: [{{port: 80}}], ipFamilyPolicy: RequireDualStack}}
 """
 
+POOL = """
+apiVersion: tombolo.io/v1alpha1
+kind: IPPool
+metadata: {name: edge}
+spec: {subnet: 198.51.100.0/24, ips: [198.51.100.5-198.51.100.9], allowedUses: [LoadBalancer]}
+"""
+
+FIXED = """
+apiVersion: v1
+kind: Service
+metadata: {name: fixed, namespace: shop, annotations: {ipam.tombolo.io/load-balancer-ips: 198.51.100.7}}
+spec: {type: LoadBalancer, ports: [{port: 80}]}
+"""
+
 
 def run(command, check=True):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
@@ -179,6 +193,18 @@ def story(world, check):
     soon(lambda: {name: one.get("external_ips") for name, one in world.services().items()} == given,
          "the same addresses after kill -9 of the controller")
     check("addresses outlive the controller", True)
+
+    world.write("manifests/fixed.yaml", FIXED)
+    world.write("manifests/pool.yaml", POOL)
+    has_fixed = lambda: world.services().get("fixed", {}).get("external_ips") == ["198.51.100.7"]  # noqa: E731
+    soon(has_fixed, "the service gets the address of the pool that it asks for")
+    check("a pool for services gives the address that an annotation names", True)
+    os.remove(os.path.join(world.manifests, "pool.yaml"))
+    world.write("manifests/other.yaml", FIXED.replace("name: fixed", "name: other").replace("198.51.100.7", "198.51.100.8"))
+    soon(lambda: "other" in world.services(), "the other service is read")
+    time.sleep(1)  # so that a wrong answer has the time to come
+    check("a pool that leaves gives nothing, and takes nothing away",
+          has_fixed() and not world.services()["other"].get("external_ips"), str(world.services()["other"].get("external_ips")))
 
 
 def main():
