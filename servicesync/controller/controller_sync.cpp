@@ -214,6 +214,15 @@ void ControllerSync::load_balancer_spans_changed() {
   parts_->load_balancer_ips.reconsider_all();
 }
 
+std::optional<std::vector<Ip>> ControllerSync::load_balancer_ips() const {
+  const Table<AddressRecord>& records = parts_->inner.load_balancer_ips;
+  if (!records.synced()) return std::nullopt;
+  std::vector<Ip> ips;
+  for (const auto& [key, row] : records.rows())
+    ips.insert(ips.end(), row.row.ips.begin(), row.row.ips.end());
+  return ips;
+}
+
 void ControllerSync::set_objects(const std::string& file, Result<manifests::Objects> objects) {
   parts_->catalog.set_file(file, std::move(objects));
 }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -86,6 +87,9 @@ class ControllerSync {
 
   // What settings.load_balancer_spans answers has changed: who has no address may get one.
   void load_balancer_spans_changed();
+  // Every address that the store holds for a service of type LoadBalancer; nullopt before it has
+  // been listed.
+  std::optional<std::vector<Ip>> load_balancer_ips() const;
 
   // Objects without a folder, as if they stood in a file of this name (for simulations and tests).
   void set_objects(const std::string& file, Result<manifests::Objects> objects);

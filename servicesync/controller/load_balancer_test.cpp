@@ -268,6 +268,8 @@ TEST_CASE("beside the plan's ranges, those that the daemon hands in") {
   life.apply("b.yaml", exposed("late"));
   REQUIRE(says(east, "late", "no free IPv4 address: the plan has no range"));
   REQUIRE(has(east, "default/web", "192.0.2.11"));
+  REQUIRE(life.sync.load_balancer_ips() ==
+          std::vector<Ip>{ip_of("192.0.2.10"), ip_of("192.0.2.11")});
 }
 
 TEST_CASE("a range that is full is told") {
