@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "app/daemon/pool_keeper.h"
+#include "ipamd/pools/pools.h"
 #include "servicesync/controller/controller_sync.h"
 
 namespace tombolo {

@@ -23,8 +23,9 @@ Ip ip(const char* text) {
 
 TEST_CASE("services get addresses of the pools that are for them") {
   auto pools = pools_for_services(
-      {pool("edge", "subnet: 192.0.2.0/24, ips: [192.0.2.10-192.0.2.12], gateway: 192.0.2.11, "
-                    "allowedUses: [LoadBalancer]"),
+      {pool("edge",
+            "subnet: 192.0.2.0/24, ips: [192.0.2.10-192.0.2.12], gateway: 192.0.2.11, "
+            "allowedUses: [LoadBalancer]"),
        pool("racks", "subnet: 198.51.100.0/24")});
   REQUIRE(pools.size() == 1);
   REQUIRE(pools[0].name == "edge");
@@ -34,9 +35,11 @@ TEST_CASE("services get addresses of the pools that are for them") {
 }
 
 TEST_CASE("what services have is in use, of whichever pool it is") {
-  auto pools = pools_for_services({pool("edge", "subnet: 192.0.2.0/24, allowedUses: [LoadBalancer]"),
-                                   pool("edge6", "subnet: 2001:db8::/64, "
-                                                 "allowedUses: [LoadBalancer]")});
+  auto pools =
+      pools_for_services({pool("edge", "subnet: 192.0.2.0/24, allowedUses: [LoadBalancer]"),
+                          pool("edge6",
+                               "subnet: 2001:db8::/64, "
+                               "allowedUses: [LoadBalancer]")});
   auto uses = uses_by_services(pools, {ip("192.0.2.7"), ip("2001:db8::7"), ip("203.0.113.1")});
   REQUIRE(uses.size() == 2);
   REQUIRE(uses[0].pool == "edge");
