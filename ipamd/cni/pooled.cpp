@@ -107,7 +107,7 @@ asio::awaitable<Answer<CniService::Granted>> CniService::grant(Call call, Lease 
     granted.reservation = std::move(*taken);
     co_return granted;
   }
-  co_return co_await grant_new(std::move(call), std::move(wanted), std::move(choices));
+  co_return co_await grant_probed(std::move(call), std::move(wanted), std::move(choices));
 }
 
 // Claims what is underlay: every wish that was claimed is for exactly that address then.

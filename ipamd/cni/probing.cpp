@@ -5,6 +5,7 @@
 
 #include "core/metrics.h"
 #include "ipamd/cni/internal.h"
+#include "ipamd/cni/pooled.h"
 
 namespace tombolo {
 
@@ -40,6 +41,22 @@ std::string told(const std::map<Ip, std::string>& conflicts) {
   std::vector<std::string> parts;
   for (const auto& [ip, mac] : conflicts) parts.push_back(fmt::format("{} ({})", ip, mac));
   return boost::join(parts, ", ");
+}
+
+// What the pools of a lease want to know, where the call names the device that leads to their
+// network. With a VLAN it leads to another one.
+ProbeQuestion question_of(const Call& call, const Lease& lease, const PoolCatalog& catalog) {
+  ProbeQuestion question;
+  question.device = call.device;
+  for (std::size_t i = 0; i < lease.pools.size(); ++i) {
+    if (lease.pools[i] == kNodePool && call.conflict_probe)
+      question.unused.push_back(lease.attachment.ips[i]);
+    const IpPool* pool = catalog.find(lease.pools[i]);
+    if (pool == nullptr || pool->vlan != 0) continue;
+    if (pool->conflict_probe) question.unused.push_back(lease.attachment.ips[i]);
+    if (pool->gateway_probe && pool->gateway) question.gateways.push_back(*pool->gateway);
+  }
+  return question;
 }
 
 }  // namespace
@@ -150,6 +167,41 @@ asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve_probed(Call 
               fmt::format("{} times somebody else on {} had the address, last {}", kMostTries,
                           call.device, last),
               ""});
+}
+
+// The same for addresses of pools, whose claims go with them. A fixed address that somebody else
+// has is an error: no other one is the pod's.
+asio::awaitable<Answer<CniService::Granted>> CniService::grant_probed(
+    Call call, Lease wanted, std::vector<InterfaceChoice> choices) {
+  std::string last;
+  for (int tries = 0; tries < kMostTries; ++tries) {
+    CO_TRY(granted, co_await grant_new(call, wanted, choices));
+    if (call.mode != cni::Mode::kAddresses) co_return std::move(granted);
+    const Lease lease = granted.reservation.lease;
+    auto question = question_of(call, lease, pooled_->pools.directory->catalog());
+    auto conflicts = co_await ask_network(std::move(question));
+    if (conflicts && conflicts->empty()) co_return std::move(granted);
+    take_back(granted.others);
+    bool fixed = !choices.front().identity.empty();
+    if (!conflicts || fixed) {
+      book_.abandon(lease.key(), lease.sequence);
+      free_claims(lease);
+    }
+    if (!conflicts) co_return std::unexpected(std::move(conflicts).error());
+    last = told(*conflicts);
+    if (fixed) break;
+    set_aside(lease, *conflicts);
+    // At once: what is still claimed for this interface would be given to it again.
+    std::vector<std::string> holders{lease.key()};
+    auto freed = co_await pooled_->pools.claims->release(std::move(holders));
+    if (!freed) {
+      free_claims(lease);
+      co_return failure(cni::kTryLater, freed.error());
+    }
+  }
+  co_return std::unexpected(Failure{
+      cni::kTryLater,
+      fmt::format("somebody else on {} has the address of the pool: {}", call.device, last), ""});
 }
 
 }  // namespace tombolo

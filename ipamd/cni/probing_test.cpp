@@ -3,6 +3,7 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include "ipamd/cni/test_life.h"
+#include "ipamd/cni/test_pools.h"
 
 namespace tombolo {
 namespace {
@@ -102,6 +103,53 @@ TEST_CASE("a network where everything answers: the ADD fails, and the pool is no
           "4 times somebody else on eth1 had the address, last 10.7.0.5 (02:00:00:00:00:99)");
   for (int i = 0; i < 100; ++i) REQUIRE(!life.call(add_call(std::to_string(i))));
   REQUIRE(life.in_use() == 1 + 256);
+}
+
+struct ProbedNode {
+  PoolCluster cluster;
+  NodeWorld world{"n1"};
+  FakeProber prober;  // outlives the node
+  NodeLife node{cluster, world};
+
+  explicit ProbedNode(const StringMap& annotations) {
+    node.service().probe_with(prober);
+    for (const char* pod : {"a", "b"}) cluster.tell("shop", pod, annotations);
+  }
+  std::string add(const std::string& pod) { return NodeLife::text_of(handle(Command::kAdd, pod)); }
+  Answer<json::object> handle(Command command, const std::string& pod) {
+    Call call = node.call_of(command, pod, "shop/" + pod);
+    call.mode = Mode::kAddresses;
+    call.device = "eth1";
+    return node.handle(std::move(call));
+  }
+};
+
+TEST_CASE("an address of a pool that somebody has is set aside, and its claim is not the pod's") {
+  ProbedNode probed({{"ipam.tombolo.io/ippool", R"({"ipv4": ["storage"]})"}});
+  std::string first = probed.add("a");
+  REQUIRE(first.starts_with("172.18.42.1"));
+  Ip other = Ip::parse(first == "172.18.42.10/24" ? "172.18.42.11" : "172.18.42.10").value();
+  REQUIRE(probed.prober.asked.size() == 1);
+  REQUIRE(probed.handle(Command::kDel, "a"));
+  REQUIRE(probed.cluster.claims_become({}));
+  probed.prober.owners = {{other, "02:00:00:00:00:99"}};
+  // Whichever comes first: the pod has the one that nobody else has.
+  REQUIRE(probed.add("a") == first);
+  // The pool has two: the other one rests.
+  std::string second = probed.add("b");
+  REQUIRE(second.starts_with("11 "));
+  REQUIRE_FALSE(probed.cluster.claims().contains("storage/" + other.str() + " kept"));
+}
+
+TEST_CASE("a fixed address that somebody else has is nobody's for now") {
+  ProbedNode probed(
+      {{"ipam.tombolo.io/ippool", R"({"ipv4": ["storage"]})"}, {"ipam.tombolo.io/fixed", "true"}});
+  probed.prober.everything_is_taken = true;
+  std::string answer = probed.add("a");
+  REQUIRE(answer.starts_with("11 somebody else on eth1 has the address of the pool: 172.18.42."));
+  REQUIRE(probed.prober.asked.size() == 1);
+  probed.prober.everything_is_taken = false;
+  REQUIRE(probed.node.add_soon("a", "shop/a").starts_with("172.18.42."));
 }
 
 TEST_CASE("what is asked, and what the answer means") {

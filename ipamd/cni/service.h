@@ -138,6 +138,8 @@ class CniService {
   asio::awaitable<cni::Answer<Granted>> grant(cni::Call call, Lease wanted);
   asio::awaitable<cni::Answer<ClaimsUnderWay>> claim(std::string container_id, std::string pod,
                                                      std::vector<InterfaceChoice>& choices);
+  asio::awaitable<cni::Answer<Granted>> grant_probed(cni::Call call, Lease wanted,
+                                                     std::vector<InterfaceChoice> choices);
   asio::awaitable<cni::Answer<Granted>> grant_new(cni::Call call, Lease wanted,
                                                   std::vector<InterfaceChoice> choices);
   asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve_from_blocks(cni::Mode mode,

@@ -125,15 +125,30 @@ class Node:
             raise Failed(f"DEL of {pod.name} on {self.name}: {answer}")
 
 
+# A refusal comes from the other end: nobody listens there.
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 9), timeout=1)
+except ConnectionRefusedError:
+    print("reached")
+except OSError:
+    pass
+"""
+
+
 class Pod:
     def __init__(self, cluster, name):
         cluster.count += 1
         self.name, self.container, self.netns = name, f"c{cluster.count}", cluster.world.netns()
 
+    def reaches(self, ip):
+        return "reached" in run("ip", "netns", "exec", self.netns.name, "python3", "-c", CONNECT, ip)
+
 
 class Cluster:
     def __init__(self, world):
-        self.world, self.count = world, 0
+        self.world, self.count, self.pods = world, 0, []
         self.keys = os.path.join(world.folder, "pki")
         self.manifests = os.path.join(world.folder, "manifests")
         os.makedirs(self.manifests)
@@ -171,7 +186,15 @@ class Cluster:
         os.rename(os.path.join(self.manifests, ".new"), os.path.join(self.manifests, name))
 
     def pod(self, name):
-        return Pod(self, name)
+        self.pods.append(Pod(self, name))
+        return self.pods[-1]
+
+    def clear(self):
+        """What a case that failed has left is not the next one's."""
+        for pod in self.pods:
+            for node in self.nodes:
+                node.call("DEL", pod)
+        self.pods.clear()
 
     def states(self):
         """{address: state} as `tombolo ip list` has it."""

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-from cluster import Cluster, Failed, run, wait_until
+from cluster import Cluster, Failed, wait_until
 from world import World
 
 POOLS = """
@@ -106,8 +106,7 @@ def two_nodes_one_pool(cluster):
     row = [pool for pool in cluster.nodes[0].ask("pool", "list")["pools"] if pool["name"] == "racks"][0]
     expect(int(row["used"]) == 6 and int(row.get("free", 0)) == 0 and row["use"] == "underlay", f"pool list: {row}")
     here, there = pods[0][1], given[1]
-    wait_until("the pods reach each other", lambda: "1 received" in run(
-        "ip", "netns", "exec", here.netns.name, "ping", "-c1", "-W1", there, check=False), timeout_s=10)
+    wait_until("the pods reach each other", lambda: here.reaches(there), timeout_s=10)
     said = cluster.nodes[0].tombolo("ip", "explain", there)
     expect("racks" in said and "shop/web-1" in said, f"ip explain: {said}")
     for node, pod in pods:
@@ -130,8 +129,7 @@ def statefulset_moves(cluster):
     after = cluster.pod("shop/db-0")
     moved = address(two.add(after))
     expect(moved == given, f"{given} became {moved}")
-    wait_until("it is reached on the other node", lambda: "1 received" in run(
-        "ip", "netns", "exec", peer.netns.name, "ping", "-c1", "-W1", given, check=False), timeout_s=10)
+    wait_until("it is reached on the other node", lambda: peer.reaches(given), timeout_s=10)
     two.delete(after)
     one.delete(peer)
 
@@ -234,6 +232,7 @@ def main():
                 outcomes.append({"name": body.__doc__, "state": "passed", "detail": ""})
             except Failed as failure:
                 outcomes.append({"name": body.__doc__, "state": "failed", "detail": str(failure)})
+            cluster.clear()
             print(f"{outcomes[-1]['state']}: {body.__doc__}" + (f"\n    {outcomes[-1]['detail']}" if outcomes[-1]["detail"] else ""),
                   flush=True)
         if any(one["state"] == "failed" for one in outcomes):
