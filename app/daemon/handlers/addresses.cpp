@@ -141,19 +141,16 @@ class Ips final : public admin::IpHandlers {
         row->set_container_id(attachment.container_id);
         auto claim = claims.find(ip);
         row->set_state(claim == claims.end() ? "in use" : text_of(*claim->second));
+        if (claim != claims.end()) claims.erase(claim);
       }
     }
-    bool all = request.node().empty() && request.pod().empty();
     for (const auto& [ip, claim] : claims) {
-      // The second part of an identity is the namespace.
-      std::string rest = claim->identity.substr(claim->identity.find('/') + 1);
-      if (!all || !claim->kept() || !matches(request.name_space(), rest.substr(0, rest.find('/'))))
-        continue;
-      auto* row = response.add_ips();
-      row->set_ip(ip.str());
-      row->set_cluster(view_.config->cluster().name());
-      row->set_name_space(rest.substr(0, rest.find('/')));
-      row->set_state(text_of(*claim));
+      auto row = claim->kept() ? kept(*claim) : reserved(*claim);
+      row.set_ip(ip.str());
+      row.set_cluster(view_.config->cluster().name());
+      if (matches(request.node(), row.node()) && matches(request.name_space(), row.name_space()) &&
+          matches(request.pod(), row.pod()))
+        *response.add_ips() = std::move(row);
     }
     co_return response;
   }
@@ -187,6 +184,25 @@ class Ips final : public admin::IpHandlers {
   }
 
  private:
+  // Nobody's address, for the next pod of an identity, whose second part is the namespace.
+  static api::IpLease kept(const AddressClaim& claim) {
+    api::IpLease row;
+    std::string rest = claim.identity.substr(claim.identity.find('/') + 1);
+    row.set_name_space(rest.substr(0, rest.find('/')));
+    row.set_state(text_of(claim));
+    return row;
+  }
+  // Claimed for an interface that is not there, or not told of, yet.
+  static api::IpLease reserved(const AddressClaim& claim) {
+    api::IpLease row;
+    row.set_node(claim.node);
+    row.set_name_space(claim.pod.substr(0, claim.pod.find('/')));
+    row.set_pod(claim.pod.substr(claim.pod.find('/') + 1));
+    row.set_container_id(claim.holder.substr(0, claim.holder.find('/')));
+    row.set_interface_name(claim.holder.substr(claim.holder.find('/') + 1));
+    row.set_state("reserved, pool " + claim.pool);
+    return row;
+  }
   void explain_plan(const Ip& ip, auto& found) const {
     for (const auto& [key, versioned] : view_.controller->plan_blocks.rows()) {
       const PlanBlock& block = versioned.row;
