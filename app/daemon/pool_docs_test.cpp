@@ -24,6 +24,24 @@ std::string yaml_of(const std::string& page) {
   return text;
 }
 
+Result<std::vector<InterfaceChoice>> choices_of_db_0(const PoolCatalog& catalog,
+                                                     const manifests::PodTemplate& db) {
+  PodInfo info;
+  info.name_space = db.pod.name_space;
+  info.name = db.name;
+  info.kind = db.kind;
+  info.owner = db.pod.owner;
+  info.annotations = db.pod.annotations;
+  info.replicas = db.replicas;
+  PodQuestion question;
+  question.interface_name = "eth0";
+  question.network = "pods";
+  question.name_space = "shop";
+  question.pod_name = "db-0";
+  question.node = "n1";
+  return choose_for_pod(catalog, &info, question);
+}
+
 TEST_CASE("the examples of docs/ipam.md are in force as they stand") {
   auto page = read_file("docs/ipam.md");
   REQUIRE(page.has_value());
@@ -42,21 +60,7 @@ TEST_CASE("the examples of docs/ipam.md are in force as they stand") {
   REQUIRE(catalog->find("racks") != nullptr);
 
   REQUIRE(objects->templates.size() == 1);
-  const manifests::PodTemplate& db = objects->templates.front();
-  PodInfo info;
-  info.name_space = db.pod.name_space;
-  info.name = db.name;
-  info.kind = db.kind;
-  info.owner = db.pod.owner;
-  info.annotations = db.pod.annotations;
-  info.replicas = db.replicas;
-  PodQuestion question;
-  question.interface_name = "eth0";
-  question.network = "pods";
-  question.name_space = "shop";
-  question.pod_name = "db-0";
-  question.node = "n1";
-  auto choices = choose_for_pod(*catalog, &info, question);
+  auto choices = choices_of_db_0(*catalog, objects->templates.front());
   INFO((choices ? std::string() : choices.error().what));
   REQUIRE(choices.has_value());
   REQUIRE(choices->size() == 2);
@@ -64,6 +68,26 @@ TEST_CASE("the examples of docs/ipam.md are in force as they stand") {
   REQUIRE(choices->at(0).identity == "StatefulSet/shop/db/0/eth0");
   REQUIRE(choices->at(1).interface_name == "net1");
   REQUIRE(choices->at(1).wishes.at(0).pools == std::vector<std::string>{"storage"});
+}
+
+TEST_CASE("the README's pool gives its StatefulSet's pods addresses that they keep") {
+  auto page = read_file("README.md");
+  REQUIRE(page.has_value());
+  std::string section = page->substr(page->find("## Give pods addresses of a network"));
+  manifests::ForeignDecoders foreign;
+  foreign.pool_object = parse_pool_object;
+  auto objects = manifests::decode_objects(yaml_of(section), "README.md", foreign);
+  INFO((objects ? std::string() : objects.error().what));
+  REQUIRE(objects.has_value());
+  auto catalog = catalog_of(objects->pool_objects);
+  REQUIRE(catalog.has_value());
+  REQUIRE(objects->templates.size() == 1);
+  auto choices = choices_of_db_0(*catalog, objects->templates.front());
+  INFO((choices ? std::string() : choices.error().what));
+  REQUIRE(choices.has_value());
+  REQUIRE(choices->size() == 1);
+  REQUIRE(choices->at(0).wishes.at(0).pools == std::vector<std::string>{"racks"});
+  REQUIRE(choices->at(0).identity == "StatefulSet/shop/db/0/eth0");
 }
 
 }  // namespace
