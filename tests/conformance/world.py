@@ -87,7 +87,7 @@ class World:
         return self
 
     def __exit__(self, *_):
-        for process in self.processes:
+        for process in list(self.processes):
             self.end(process)
         for netns in self.made:
             netns.remove()
