@@ -319,6 +319,48 @@ TEST_CASE("failures: exit code and one line") {
   REQUIRE(outcome.err.find('\n') == outcome.err.size() - 1);
 }
 
+// Answered without a daemon, as text and as values.
+TEST_CASE("plan what-if and plan forecast") {
+  Fixture f;
+  std::ofstream(f.folder / "two.yaml")
+      << "fleet: two\nfamilies: [ipv4]\nregions: [{name: lab, cloud: on-prem}]\n"
+         "address_space: [{cidr: 10.0.0.0/16}]\nclusters:\n"
+         "  - {name: a, region: lab, nodes: 4, services: 200, growth: 2, growth_per_year: 100}\n"
+         "  - {name: b, region: lab, nodes: 4, services: 200}\n";
+  auto run = [&](std::string_view line) {
+    Outcome outcome = f.program.run(words(line, f.folder / ""));
+    REQUIRE(outcome.err == "");
+    REQUIRE(outcome.code == 0);
+    return outcome.out;
+  };
+  json::value rows = parse_json(run("plan forecast -f DIR/two.yaml -o json")).value();
+  REQUIRE(rows.as_array().size() == 6);
+  for (const json::value& row : rows.as_array()) {
+    bool grows = row.at("cluster") == "a";
+    REQUIRE(row.at("yearly_growth") == (grows ? 2 : 1));
+    REQUIRE(row.at("years").is_null() != grows);
+    if (grows && row.at("use") == "pod") {
+      REQUIRE(row.at("used") == 4);
+      REQUIRE(row.at("room") == 8);
+      REQUIRE(row.at("years") == 1);
+    }
+  }
+  std::string text = run("plan forecast -f DIR/two.yaml");
+  REQUIRE_THAT(text, ContainsSubstring("1.0 years"));
+  REQUIRE_THAT(text, ContainsSubstring("does not grow"));
+  std::string for_all = run("plan forecast -f DIR/two.yaml --yearly-growth 2");
+  REQUIRE(for_all.find("does not grow") == std::string::npos);
+
+  const std::string leave = "plan what-if -f DIR/two.yaml --leave b";
+  json::value left = parse_json(run(leave + " -o json")).value();
+  REQUIRE(left.at("renumbered").as_array().empty());
+  REQUIRE(left.at("changes").as_array().size() == 4);
+  REQUIRE(left.at("changes").at(0) == "- cluster b (id 0, region lab)");
+  REQUIRE(left.at("certificate").at(0).at("family") == "IPv4");
+  REQUIRE_THAT(run(leave + " -o yaml"), ContainsSubstring("renumbered: []\nchanges:\n"));
+  REQUIRE_THAT(run(leave), ContainsSubstring("no cluster is renumbered\n- cluster b (id 0"));
+}
+
 TEST_CASE("every command has help with an example") {
   struct Case {
     const char* line;

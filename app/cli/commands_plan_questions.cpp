@@ -1,4 +1,6 @@
 // plan what-if and plan forecast: questions to a fleet file that no daemon is needed for.
+#include <cmath>
+
 #include "app/admin/plan_messages.h"
 #include "app/cli/commands.h"
 
@@ -81,26 +83,70 @@ Result<Renumbering> answer(const Planned& now, const Question& question) {
   return free_prefix(now.fleet, now.plan, prefix);
 }
 
-Result<void> what_if(const Question& question) {
+json::array texts(const std::vector<std::string>& lines) {
+  return json::array(lines.begin(), lines.end());
+}
+
+json::object value_of(const Certificate& certificate) {
+  return {
+      {"family", to_string(certificate.family)},  {"routes", std::int64_t{certificate.routes}},
+      {"bound", std::int64_t{certificate.bound}}, {"reason", certificate.reason},
+      {"addresses", certificate.addresses},       {"least_addresses", certificate.least_addresses}};
+}
+
+json::object value_of(const Renumbering& then, const std::vector<std::string>& changes) {
+  json::array certificates;
+  for (const Certificate& each : then.plan.certificate) certificates.push_back(value_of(each));
+  return {{"renumbered", texts(then.clusters)},
+          {"changes", texts(changes)},
+          {"certificate", std::move(certificates)}};
+}
+
+Result<void> what_if(Session& session, const Question& question) {
   TRY(now, read_plan(question.file));
   TRY(then, answer(now, question));
+  std::vector<std::string> changes = diff_plans(now.plan, then.plan);
+  if (session.settings.format != Format::kTable) return session.print(value_of(then, changes), {});
   std::string text = then.clusters.empty() ? "no cluster is renumbered" : "renumbered:";
   for (const std::string& name : then.clusters) text += " " + name;
   text += "\n";
-  for (const std::string& line : diff_plans(now.plan, then.plan)) text += line + "\n";
+  for (const std::string& line : changes) text += line + "\n";
   for (const Certificate& certificate : then.plan.certificate) text += text_of(certificate) + "\n";
   return Session::write(text);
 }
 
-Result<void> show_forecast(const Question& question) {
+// A whole number where a double holds it exactly.
+json::value number_of(double number) {
+  if (std::abs(number) <= 9007199254740992.0 && number == std::floor(number))
+    return static_cast<std::int64_t>(number);
+  return number;
+}
+
+json::array value_of(const std::vector<Forecast>& forecasts) {
+  json::array list;
+  for (const Forecast& each : forecasts)
+    list.push_back(
+        json::object{{"cluster", each.cluster},
+                     {"use", to_string(each.use)},
+                     {"prefix", each.prefix.str()},
+                     {"used", number_of(each.used)},
+                     {"room", number_of(each.room)},
+                     {"yearly_growth", number_of(each.yearly_growth)},
+                     {"years", each.years ? number_of(*each.years) : json::value(nullptr)}});
+  return list;
+}
+
+Result<void> show_forecast(Session& session, const Question& question) {
   TRY(now, read_plan(question.file));
+  std::vector<Forecast> forecasts = forecast(now.plan, now.fleet, question.yearly_growth);
+  if (session.settings.format != Format::kTable) return session.print(value_of(forecasts), {});
   auto full_in = [](const Forecast& each) -> std::string {
     if (each.years) return fmt::format("{:.1f} years", *each.years);
     return each.yearly_growth > 1 ? "-" : "does not grow";
   };
   std::string text = fmt::format("{:<20}{:<10}{:<26}{:>9}{:>12}  {}\n", "CLUSTER", "USE", "CIDR",
                                  "USED", "ROOM", "FULL IN");
-  for (const Forecast& each : forecast(now.plan, now.fleet, question.yearly_growth))
+  for (const Forecast& each : forecasts)
     text += fmt::format("{:<20}{:<10}{:<26}{:>9}{:>12.6g}  {}\n", each.cluster, to_string(each.use),
                         each.prefix.str(), each.used, each.room, full_in(each));
   return Session::write(text);
@@ -130,8 +176,9 @@ void add_plan_questions(CLI::App* plan, Session& session) {
   one->require_option(1);
   command->add_option("--factor", question->factor, "How much nodes and services grow (2)")
       ->check(CLI::Range(1.0, 1000.0));
-  command->callback(
-      [&session, question] { session.action = [question] { return what_if(*question); }; });
+  command->callback([&session, question] {
+    session.action = [&session, question] { return what_if(session, *question); };
+  });
 
   CLI::App* last = add_command(plan, "forecast", "Say how long each range lasts",
                                "tombolo plan forecast -f fleet.yaml --yearly-growth 1.3");
@@ -139,8 +186,9 @@ void add_plan_questions(CLI::App* plan, Session& session) {
   last->add_option("--yearly-growth", question->yearly_growth,
                    "Factor per year, for all clusters (default: each one's growth_per_year)")
       ->check(CLI::Range(1.0, 1000.0));
-  last->callback(
-      [&session, question] { session.action = [question] { return show_forecast(*question); }; });
+  last->callback([&session, question] {
+    session.action = [&session, question] { return show_forecast(session, *question); };
+  });
 }
 
 }  // namespace tombolo::cli
