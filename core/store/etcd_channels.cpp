@@ -107,10 +107,35 @@ Code code_of(grpc::StatusCode code) {
   }
 }
 
+// gRPC 1.51 runs callbacks on threads that it ends with the last channel that made one; when one of
+// these threads lets that channel go, it waits for itself and frees its queue twice
+// (CallbackAlternativeCQ in completion_queue_cc.cc). A channel that is never let go keeps them.
+struct CallbackThreads {
+  std::shared_ptr<grpc::Channel> channel =
+      grpc::CreateChannel("unix:/dev/null", grpc::InsecureChannelCredentials());
+  std::unique_ptr<pb::Lease::Stub> stub = pb::Lease::NewStub(channel);
+  grpc::ClientContext context;
+  pb::LeaseGrantRequest request;
+  pb::LeaseGrantResponse response;
+
+  CallbackThreads() {
+    // Ended before it begins: no connection is made.
+    context.TryCancel();
+    stub->async()->LeaseGrant(&context, &request, &response, [](const grpc::Status&) {});
+  }
+};
+
+void keep_callback_threads() {
+  // To the end of the process: whoever is last must not be on one of them.
+  static auto* kept = new CallbackThreads;
+  static_cast<void>(kept);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<EtcdChannels>> EtcdChannels::open(const EtcdClientOptions& options) {
   if (options.endpoints.empty()) return fail(Code::kInvalidArgument, "no endpoint of a store");
+  keep_callback_threads();
   std::shared_ptr<grpc::ChannelCredentials> secure;
   if (options.tls) {
     TRY(made, credentials(*options.tls));
