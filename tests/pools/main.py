@@ -15,7 +15,7 @@ POOLS = """
 apiVersion: tombolo.io/v1alpha1
 kind: IPPool
 metadata: {name: racks}
-spec: {subnet: 172.18.41.0/24, ips: [172.18.41.40-172.18.41.45], gateway: 172.18.41.1, routes: [{dst: 172.31.0.0/16, gw: 172.18.41.2}]}
+spec: {subnet: 172.18.41.0/24, ips: [172.18.41.40-172.18.41.45], gateway: 172.18.41.1, gatewayProbe: false, routes: [{dst: 172.31.0.0/16, gw: 172.18.41.2}]}
 ---
 apiVersion: tombolo.io/v1alpha1
 kind: IPPool
