@@ -127,7 +127,7 @@ struct CallbackThreads {
 
 void keep_callback_threads() {
   // To the end of the process: whoever is last must not be on one of them.
-  static auto* kept = new CallbackThreads;
+  static CallbackThreads* kept = std::make_unique<CallbackThreads>().release();
   static_cast<void>(kept);
 }
 
