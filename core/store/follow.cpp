@@ -20,6 +20,7 @@ asio::awaitable<void> PrefixFollower::run() {
   tasks_.spawn(options_.name + " progress", ask_for_progress());
   while (!tasks_.cancelled()) {
     Result<void> done;
+    std::uint64_t lists_before = lists_;
     if (list_needed_) {
       list_needed_ = false;  // relist() may set it while we list
       done = co_await list();
@@ -27,12 +28,18 @@ asio::awaitable<void> PrefixFollower::run() {
       if (done && list_needed_) continue;
     }
     bool listed = done.has_value();
+    bool listed_now = lists_ != lists_before;
     if (listed) done = co_await follow();
     watch_.reset();
     if (tasks_.cancelled()) co_return;
     Error error = done.error();
     if (listed && list_needed_ && error.code == Code::kCancelled) continue;  // relist()
-    if (error.code == Code::kOutOfRange || error.code == Code::kAborted) list_needed_ = true;
+    if (error.code == Code::kOutOfRange || error.code == Code::kAborted) {
+      list_needed_ = true;
+      // A store that says so is there: how long it was away no longer counts. Unless it says so of
+      // a list that it has just given.
+      if (!listed_now) attempts_ = 0;
+    }
     complain(error);
     Duration pause = backoff(attempts_++, options_.retry_base, options_.retry_cap, rng_);
     if (auto slept = co_await clock_.sleep_for(pause); !slept) co_return;

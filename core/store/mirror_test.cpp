@@ -1,6 +1,7 @@
 // A table follows a prefix through cuts, compactions, restores and values that do not decode.
 #include "core/store/mirror.h"
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <charconv>
@@ -30,6 +31,21 @@ Result<Row> decode(const KeyValue& kv) {
     return fail(Code::kInvalidArgument, "{}: '{}' is no number", kv.key, kv.value);
   return row;
 }
+
+// The machine's clock, on which no pause is long; tells how long they should have been.
+class HastyClock final : public Clock {
+ public:
+  MonotonicTime now() const override { return machine_->now(); }
+  WallTime wall_now() const override { return machine_->wall_now(); }
+  asio::awaitable<Result<void>> sleep_for(Duration duration) override {
+    pauses.push_back(duration);
+    co_return co_await machine_->sleep_for(std::min<Duration>(duration, 1ms));
+  }
+  std::vector<Duration> pauses;
+
+ private:
+  std::unique_ptr<Clock> machine_ = make_system_clock();
+};
 
 struct World {
   Drive drive;
@@ -135,6 +151,40 @@ TEST_CASE("compacted meanwhile, or another store: lists again and prunes") {
   world.near.set_connected(true);
   REQUIRE(world.becomes(Rows{{"b", 2}}));
   REQUIRE(world.mirror->follower().lists() == 2);
+}
+
+TEST_CASE("a store that was away long and is compacted is listed at once") {
+  Drive drive;
+  MemoryStore store(drive.executor());
+  MemoryKv near(store);
+  MemoryKv far(store);
+  RevisionCounter revisions;
+  Table<Row> table("rows", revisions);
+  HastyClock clock;
+  auto rng = make_seeded_rng(1);
+  TaskGroup tasks(drive.executor());
+  MirrorOptions options;
+  options.follow.name = "test";
+  options.follow.prefix = "p/";
+  options.follow.retry_base = 10ms;
+  options.follow.retry_cap = 1h;
+  options.follow.progress_interval = 10ms;
+  KvMirror<Row> mirror(options, near, table.take_writer("mirror"), decode, tasks, clock, *rng,
+                       Logger());
+  tasks.spawn("mirror", mirror.run());
+  REQUIRE(drive.until([&] { return mirror.watching(); }));
+  near.set_connected(false);
+  for (const char* value : {"1", "2", "3"}) REQUIRE(drive.run(far.put({"p/a", value})));
+  REQUIRE(store.compact(store.revision()));
+  auto is_long = [](Duration pause) { return pause > 1min; };
+  REQUIRE(drive.until([&] { return std::ranges::any_of(clock.pauses, is_long); }));
+  near.set_connected(true);
+  // The pause that has begun ends; none of its kind follows.
+  clock.pauses.clear();
+  REQUIRE(drive.until([&] { return table.rows().contains("a"); }));
+  REQUIRE(std::ranges::none_of(clock.pauses, [](Duration pause) { return pause > 10ms; }));
+  tasks.cancel();
+  REQUIRE(drive.until([&] { return tasks.size() == 0; }));
 }
 
 TEST_CASE("progress proves the store alive; silence is seen") {
