@@ -105,7 +105,14 @@ asio::awaitable<Answer<json::object>> CniService::status(Call call) {
     if (!adoptions_) co_return unavailable("this agent keeps no interfaces of other plugins");
     co_return json::object{};
   }
-  if (auto why = lack_of_addresses(); !why.empty()) co_return unavailable(std::move(why));
+  while (true) {
+    std::string why = lack_of_addresses();
+    if (why.empty()) break;
+    // What a DEL has given back and is not yet on the disk is waited for, as an ADD would.
+    if (releases_under_way_ == 0) co_return unavailable(std::move(why));
+    book_.hurry();
+    if (auto released = co_await released_.wait(); !released) co_return unavailable(std::move(why));
+  }
   if (call.mode == Mode::kInterface)
     if (auto mtu = co_await mtu_of_path(); !mtu) co_return unavailable(mtu.error().text());
   co_return json::object{};
