@@ -183,8 +183,8 @@ TEST_CASE("commands and what they print") {
        "- cluster west\n"},
       {"plan diff", "plan diff 1", "no difference\n"},
       {"plan export", "plan export --format csv",
-       "cluster,id,region,cloud,use,family,cidr,per_node,origin\n"
-       "east,1,sea,on-prem,pod,IPv4,10.1.0.0/16,24,given\n"},
+       "cluster,id,region,cloud,use,family,cidr,per_node,origin,zone\n"
+       "east,1,sea,on-prem,pod,IPv4,10.1.0.0/16,24,given,\n"},
       {"pool list", "pool list --node east-2",
        "POOL  CLUSTER  NODE    USE  CIDR         SIZE  USED  FREE\n"
        "pod   east     east-2  -    10.1.1.0/24  254   3     251\n"},
