@@ -11,6 +11,8 @@
 namespace tombolo::announce {
 namespace {
 
+using namespace neighbor;
+
 constexpr int kPacketsPerTurn = 64;
 constexpr std::size_t kMostBuckets = 65'536;
 
@@ -123,8 +125,8 @@ class RealLink final : public Link {
   }
 
   Result<void> open(const LinkInterface& on) {
-    TRY(arp, PacketSocket::open_arp(on));
-    TRY(ndp, PacketSocket::open_ndp(on));
+    TRY(arp, PacketSocket::open(on, Family::kV4));
+    TRY(ndp, PacketSocket::open(on, Family::kV6));
     TRY(groups, Groups::open(on));
     std::uint64_t number = ++last_number_;
     auto port = std::make_unique<Port>(on, std::move(arp), std::move(ndp), std::move(groups),
@@ -167,9 +169,9 @@ class RealLink final : public Link {
   Result<void> drain(Port& port, bool ndp) {
     std::array<std::uint8_t, 2048> room;
     for (int i = 0; i < kPacketsPerTurn; ++i) {
-      TRY(size, (ndp ? port.ndp : port.arp).receive(room));
-      if (size == 0) return {};
-      Bytes packet(room.data(), size);
+      TRY(received, (ndp ? port.ndp : port.arp).receive(room));
+      if (received.size == 0) return {};
+      Bytes packet(room.data(), received.size);
       if (ndp)
         take_ndp(port, packet);
       else

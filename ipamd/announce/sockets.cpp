@@ -1,11 +1,8 @@
-// packet(7), ipv6(7), netdevice(7).
+// ipv6(7), netdevice(7).
 #include "ipamd/announce/sockets.h"
 
-#include <arpa/inet.h>
 #include <fnmatch.h>
 #include <ifaddrs.h>
-#include <linux/filter.h>
-#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -24,17 +21,6 @@ namespace {
 // The most groups that one socket joins is a sysctl (net.ipv6.mld_max_msf and memory); this is far
 // below what one link's services need.
 constexpr std::size_t kMostGroups = 4096;
-
-// ICMPv6 solicitations and advertisements without extension headers. Bytes from the IPv6 header on.
-constexpr std::array kNdpFilter{
-    sock_filter{BPF_LD | BPF_B | BPF_ABS, 0, 0, 6},  // next header
-    sock_filter{BPF_JMP | BPF_JEQ | BPF_K, 0, 4, IPPROTO_ICMPV6},
-    sock_filter{BPF_LD | BPF_B | BPF_ABS, 0, 0, 40},  // type
-    sock_filter{BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 135},
-    sock_filter{BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 136},
-    sock_filter{BPF_RET | BPF_K, 0, 0, 0xffff},
-    sock_filter{BPF_RET | BPF_K, 0, 0, 0},
-};
 
 ipv6_mreq membership(const Ip& group, unsigned index) {
   ipv6_mreq request{};
@@ -66,80 +52,6 @@ Result<std::vector<LinkInterface>> find_interfaces(const std::vector<std::string
     found.push_back(std::move(interface));
   }
   return found;
-}
-
-Result<PacketSocket> PacketSocket::open(const LinkInterface& on, std::uint16_t protocol) {
-  // Protocol 0: nothing is received before the socket is bound and filtered.
-  int fd = ::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return fail_errno(errno, "{}: open a packet socket", on.name);
-  return PacketSocket(fd, on.index, protocol);
-}
-
-Result<PacketSocket> PacketSocket::open_arp(const LinkInterface& on) {
-  TRY(socket, open(on, ETH_P_ARP));
-  sockaddr_ll address{};
-  address.sll_family = AF_PACKET;
-  address.sll_protocol = htons(ETH_P_ARP);
-  address.sll_ifindex = static_cast<int>(on.index);
-  if (::bind(socket.fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0)
-    return fail_errno(errno, "{}: listen to ARP", on.name);
-  return socket;
-}
-
-Result<PacketSocket> PacketSocket::open_ndp(const LinkInterface& on) {
-  TRY(socket, open(on, ETH_P_IPV6));
-  std::array filter = kNdpFilter;
-  sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
-  if (::setsockopt(socket.fd_, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
-    return fail_errno(errno, "{}: filter neighbour discovery", on.name);
-  sockaddr_ll address{};
-  address.sll_family = AF_PACKET;
-  address.sll_protocol = htons(ETH_P_IPV6);
-  address.sll_ifindex = static_cast<int>(on.index);
-  if (::bind(socket.fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) < 0)
-    return fail_errno(errno, "{}: listen to neighbour discovery", on.name);
-  return socket;
-}
-
-PacketSocket::PacketSocket(PacketSocket&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), index_(other.index_), protocol_(other.protocol_) {}
-
-PacketSocket& PacketSocket::operator=(PacketSocket&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  std::swap(index_, other.index_);
-  std::swap(protocol_, other.protocol_);
-  return *this;
-}
-
-PacketSocket::~PacketSocket() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-Result<std::size_t> PacketSocket::receive(std::span<std::uint8_t> room) const {
-  while (true) {
-    sockaddr_ll from{};
-    socklen_t length = sizeof(from);
-    ssize_t got = ::recvfrom(fd_, room.data(), room.size(), MSG_DONTWAIT,
-                             reinterpret_cast<sockaddr*>(&from), &length);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return 0;
-    if (got < 0) return fail_errno(errno, "receive from a packet socket");
-    if (from.sll_pkttype == PACKET_OUTGOING || got == 0) continue;
-    return static_cast<std::size_t>(got);
-  }
-}
-
-Result<void> PacketSocket::send(Bytes packet, const Mac& to) const {
-  sockaddr_ll address{};
-  address.sll_family = AF_PACKET;
-  address.sll_protocol = htons(protocol_);
-  address.sll_ifindex = static_cast<int>(index_);
-  address.sll_halen = static_cast<unsigned char>(to.size());
-  std::ranges::copy(to, address.sll_addr);
-  ssize_t sent = ::sendto(fd_, packet.data(), packet.size(), MSG_DONTWAIT,
-                          reinterpret_cast<sockaddr*>(&address), sizeof(address));
-  if (sent < 0) return fail_errno(errno, "send through a packet socket");
-  return {};
 }
 
 Result<Groups> Groups::open(const LinkInterface& on) {

@@ -5,20 +5,24 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 
-#include "ipamd/probe/packet_socket.h"
+#include "ipamd/probe/claims.h"
 
 namespace tombolo {
 namespace {
 
+using neighbor::Device;
+using neighbor::PacketSocket;
 using probe::Claim;
-using probe::Device;
-using probe::PacketSocket;
+
+// Packets that are read before others get their turn.
+constexpr int kMostReads = 256;
 
 // One question under way.
 class Probing {
@@ -27,19 +31,22 @@ class Probing {
       : question_(std::move(question)), ready_(executor) {}
 
   Result<void> open() {
-    TRY(device, probe::find_device(question_.device));
+    TRY(device, neighbor::find_device(question_.device));
     device_ = device;
     int epoll = ::epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0) return fail_errno(errno, "wait for packets");
     ready_.assign(epoll);
     for (Family family : {Family::kV4, Family::kV6}) {
       if (!asks_about(family)) continue;
-      PacketSocket& socket = of(family);
-      TRY_OK(socket.open(device_, family));
+      TRY(socket, PacketSocket::open(device_, family));
+      // Answers to a question from :: go to all nodes.
+      if (family == Family::kV6)
+        TRY_OK(socket.join(neighbor::multicast_mac(neighbor::all_nodes())));
       epoll_event event{};
       event.events = EPOLLIN;
       if (::epoll_ctl(epoll, EPOLL_CTL_ADD, socket.fd(), &event) != 0)
         return fail_errno(errno, "wait for packets");
+      of(family) = std::move(socket);
     }
     return {};
   }
@@ -48,24 +55,20 @@ class Probing {
     for (const auto* list : {&question_.unused, &question_.gateways})
       for (const Ip& ip : *list) {
         if (answer_.gateways.contains(ip)) continue;
-        auto sent =
-            ip.is_v4()
-                ? of(Family::kV4).send(probe::encode_arp_probe(device_.mac, ip), probe::kBroadcast)
-                : of(Family::kV6)
-                      .send(probe::encode_solicitation(ip), probe::solicited_node_mac(ip));
-        if (!sent) return std::unexpected(std::move(sent).error());
+        auto question = probe::question_for(device_.mac, ip);
+        auto sent = of(ip.family())->send(question.packet, question.to);
+        // A full queue drops a probe, as a network does: there are several.
+        bool full =
+            !sent && (sent.error().sys_errno == EAGAIN || sent.error().sys_errno == ENOBUFS);
+        if (!sent && !full) return std::unexpected(std::move(sent).error());
       }
     return {};
   }
 
   // Reads what has come; true when nothing more has to be waited for.
   bool read() {
-    for (PacketSocket& socket : sockets_)
-      while (socket.is_open()) {
-        auto claim = socket.receive();
-        if (!claim) break;
-        note(*claim);
-      }
+    for (Family family : {Family::kV4, Family::kV6})
+      if (of(family)) listen_to(family);
     if (!answer_.conflicts.empty()) return true;
     return question_.unused.empty() && answer_.gateways.size() == question_.gateways.size();
   }
@@ -82,9 +85,21 @@ class Probing {
     return std::ranges::any_of(question_.unused, of_family) ||
            std::ranges::any_of(question_.gateways, of_family);
   }
-  PacketSocket& of(Family family) { return sockets_[family == Family::kV4 ? 0 : 1]; }
+  void listen_to(Family family) {
+    std::array<std::uint8_t, 1500> room;
+    for (int i = 0; i < kMostReads; ++i) {
+      auto received = of(family)->receive(room);
+      if (!received || received->size == 0) return;  // nothing waits, or the interface went down
+      auto claim = probe::read_claim(family, neighbor::Bytes(room).first(received->size));
+      if (!claim) continue;
+      if (!claim->mac) claim->mac = received->from;
+      // Our own question that a bridge brings back, and other questions of this node.
+      if (received->from != device_.mac && *claim->mac != device_.mac) note(*claim);
+    }
+  }
+  std::optional<PacketSocket>& of(Family family) { return sockets_[family == Family::kV4 ? 0 : 1]; }
   void note(const Claim& claim) {
-    std::string mac = probe::to_text(*claim.mac);
+    std::string mac = neighbor::to_string(*claim.mac);
     // Somebody who probes for an address as we do is a conflict as well (RFC 5227 section 2.1.1,
     // RFC 4862 section 5.4.3); no gateway is one that only wants to be.
     if (has(question_.unused, claim.ip)) answer_.conflicts.try_emplace(claim.ip, mac);
@@ -94,7 +109,7 @@ class Probing {
 
   ProbeQuestion question_;
   Device device_;
-  std::array<PacketSocket, 2> sockets_;
+  std::array<std::optional<PacketSocket>, 2> sockets_;
   asio::posix::stream_descriptor ready_;
   ProbeAnswer answer_;
 };

@@ -1,11 +1,11 @@
 // Bytes to packets and back; everything on the wire is in network order.
-#include "ipamd/announce/packets.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 
-namespace tombolo::announce {
+#include "ipamd/neighbor/neighbor.h"
+
+namespace tombolo::neighbor {
 namespace {
 
 constexpr std::size_t kArpSize = 28;
@@ -197,4 +197,4 @@ Mac multicast_mac(const Ip& ipv6_group) {
           static_cast<std::uint8_t>(low)};
 }
 
-}  // namespace tombolo::announce
+}  // namespace tombolo::neighbor

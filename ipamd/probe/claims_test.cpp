@@ -1,5 +1,5 @@
-// Packets of probes, byte by byte, and everything that is not one.
-#include "ipamd/probe/packets.h"
+// Who claims what, by packets byte by byte, and everything that says nothing.
+#include "ipamd/probe/claims.h"
 
 #include <rapidcheck.h>
 
@@ -11,44 +11,40 @@ namespace {
 
 constexpr Mac kOwn{0x02, 0, 0, 0, 0, 0x01};
 
-std::string from_hex(std::string_view hex) {
-  std::string bytes;
+std::vector<std::uint8_t> from_hex(std::string_view hex) {
+  std::vector<std::uint8_t> bytes;
   std::string pair;
   for (char c : hex) {
     if (c == ' ') continue;
     pair += c;
     if (pair.size() < 2) continue;
-    bytes += static_cast<char>(std::stoi(pair, nullptr, 16));
+    bytes.push_back(static_cast<std::uint8_t>(std::stoi(pair, nullptr, 16)));
     pair.clear();
   }
   return bytes;
 }
 
 // An advertisement of fd00::5 by 02:00:00:00:00:05 to all nodes, with its checksum.
-std::string advertisement() {
+std::vector<std::uint8_t> advertisement() {
   return from_hex(
       "60000000 0020 3a ff fe800000000000000000000000000005 ff020000000000000000000000000001"
       "8800 590f 20000000 fd000000000000000000000000000005 0201 020000000005");
 }
 
 TEST_CASE("an ARP probe is as RFC 5227 has it") {
-  REQUIRE(encode_arp_probe(kOwn, Ip::parse("10.0.0.5").value()) ==
+  REQUIRE(question_for(kOwn, Ip::parse("10.0.0.5").value()).packet ==
           from_hex("0001 0800 06 04 0001 020000000001 00000000 000000000000 0a000005"));
 }
 
 TEST_CASE("a solicitation is as RFC 4862 has it") {
   Ip target = Ip::parse("fd00::12:3456").value();
-  std::string packet = encode_solicitation(target);
-  std::string expected = from_hex(
+  Question question = question_for(kOwn, target);
+  auto expected = from_hex(
       "60000000 0018 3a ff 00000000000000000000000000000000 ff0200000000000000000001ff123456"
-      "8700 0000 00000000 fd000000000000000000000000123456");
-  REQUIRE(packet.size() == expected.size());
-  std::string sum = packet.substr(42, 2);
-  packet.replace(42, 2, std::string(2, '\0'));
-  REQUIRE(packet == expected);
-  // The sum of 3a, 18, the group, 8700 and the target, in words, folded and inverted.
-  REQUIRE(sum == from_hex("14d7"));
-  REQUIRE(to_text(solicited_node_mac(target)) == "33:33:ff:12:34:56");
+      // The sum of 3a, 18, the group, 8700 and the target, in words, folded and inverted.
+      "8700 14d7 00000000 fd000000000000000000000000123456");
+  REQUIRE(question.packet == expected);
+  REQUIRE(neighbor::to_string(question.to) == "33:33:ff:12:34:56");
 }
 
 TEST_CASE("ARP packets: who claims what") {
@@ -82,47 +78,49 @@ TEST_CASE("ARP packets: who claims what") {
       {"empty", "", "", "", false},
   }));
   INFO(test.name);
-  auto claim = read_arp(from_hex(test.hex));
+  auto claim = read_claim(Family::kV4, from_hex(test.hex));
   REQUIRE(claim.has_value() == (test.ip[0] != '\0'));
   if (!claim) return;
   REQUIRE(claim->ip.str() == test.ip);
-  REQUIRE(to_text(claim->mac.value()) == test.mac);
+  REQUIRE(neighbor::to_string(claim->mac.value()) == test.mac);
   REQUIRE(claim->asks == test.asks);
 }
 
 TEST_CASE("advertisements: who claims what") {
-  auto claim = read_neighbour(advertisement());
+  auto claim = read_claim(Family::kV6, advertisement());
   REQUIRE(claim);
   REQUIRE(claim->ip.str() == "fd00::5");
-  REQUIRE(to_text(claim->mac.value()) == "02:00:00:00:00:05");
+  REQUIRE(neighbor::to_string(claim->mac.value()) == "02:00:00:00:00:05");
   REQUIRE(!claim->asks);
   // What follows the packet on the wire is not of it.
-  REQUIRE(read_neighbour(advertisement() + "padding"));
+  auto padded = advertisement();
+  padded.resize(padded.size() + 7, 0x55);
+  REQUIRE(read_claim(Family::kV6, padded));
 }
 
 TEST_CASE("what is wrong with an advertisement makes it nothing") {
   struct Case {
     const char* name;
     std::size_t at;
-    char value;
+    std::uint8_t value;
   };
   auto test = GENERATE(values<Case>({
       {"IP version", 0, 0x40},
       {"length beyond the packet", 5, 0x28},
       {"length of less than a message", 5, 0x17},
       {"next header", 6, 17},
-      {"hop limit of one that was forwarded", 7, static_cast<char>(254)},
-      {"type", 40, static_cast<char>(134)},
+      {"hop limit of one that was forwarded", 7, 254},
+      {"type", 40, 134},
       {"code", 41, 1},
       {"checksum", 43, 0},
-      {"target", 48, static_cast<char>(0xff)},
+      {"target", 48, 0xff},
       {"option of no length", 65, 0},
       {"option beyond the packet", 65, 2},
   }));
   INFO(test.name);
-  std::string packet = advertisement();
+  auto packet = advertisement();
   packet[test.at] = test.value;
-  REQUIRE(!read_neighbour(packet));
+  REQUIRE(!read_claim(Family::kV6, packet));
 }
 
 TEST_CASE("what we ask is understood as a question, and no cut of it is anything") {
@@ -130,16 +128,16 @@ TEST_CASE("what we ask is understood as a question, and no cut of it is anything
     auto high = *rc::gen::inRange<std::uint64_t>(0xfd00'0000'0000'0000, 0xfe00'0000'0000'0000);
     Ip v6 = Ip::v6(uint128{high} << 64U | *rc::gen::arbitrary<std::uint64_t>());
     Ip v4 = Ip::v4(*rc::gen::inRange<std::uint32_t>(1, 0xffff'ffff));
-    std::string solicitation = encode_solicitation(v6);
-    std::string probe = encode_arp_probe(kOwn, v4);
-    auto six = read_neighbour(solicitation);
-    auto four = read_arp(probe);
+    auto solicitation = question_for(kOwn, v6).packet;
+    auto probe = question_for(kOwn, v4).packet;
+    auto six = read_claim(Family::kV6, solicitation);
+    auto four = read_claim(Family::kV4, probe);
     RC_ASSERT(six.has_value() && six->asks && six->ip == v6 && !six->mac);
     RC_ASSERT(four.has_value() && four->asks && four->ip == v4 && four->mac == kOwn);
-    auto cut = *rc::gen::inRange<std::size_t>(0, probe.size());
-    RC_ASSERT(!read_arp(std::string_view(probe).substr(0, cut)));
-    cut = *rc::gen::inRange<std::size_t>(0, solicitation.size());
-    RC_ASSERT(!read_neighbour(std::string_view(solicitation).substr(0, cut)));
+    probe.resize(*rc::gen::inRange<std::size_t>(0, probe.size()));
+    RC_ASSERT(!read_claim(Family::kV4, probe));
+    solicitation.resize(*rc::gen::inRange<std::size_t>(0, solicitation.size()));
+    RC_ASSERT(!read_claim(Family::kV6, solicitation));
   }));
 }
 

@@ -1,12 +1,12 @@
 // Packets as they are on the wire, their round trip, and what is refused.
-#include "ipamd/announce/packets.h"
-
 #include <rapidcheck.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
-namespace tombolo::announce {
+#include "ipamd/neighbor/neighbor.h"
+
+namespace tombolo::neighbor {
 namespace {
 
 using Catch::Generators::values;
@@ -110,4 +110,4 @@ TEST_CASE("groups of addresses") {
 }
 
 }  // namespace
-}  // namespace tombolo::announce
+}  // namespace tombolo::neighbor
