@@ -40,6 +40,8 @@ void add_service_export(CLI::App* service, Session& session);
 void add_plan_history(CLI::App* plan, Session& session);
 // In the group "cluster": facts, check-join.
 void add_join_checks(CLI::App* cluster, Session& session);
+// A fleet file as the daemon takes it; "-" is standard input. At most 3 MiB.
+Result<api::FleetFile> fleet_file(const std::string& path);
 // A plan of the daemon's: the one of this number, or with 0 the one in force.
 Result<Plan> stored_plan(Session& session, std::int64_t number);
 

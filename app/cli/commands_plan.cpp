@@ -6,8 +6,6 @@
 namespace tombolo::cli {
 namespace {
 
-constexpr std::size_t kLongestFleet = 3U << 20U;
-
 struct PlanOptions {
   std::string file;
   std::string cluster;
@@ -30,14 +28,6 @@ View show_view() {
                         "there is no plan yet; make one with: tombolo plan apply -f fleet.yaml"},
                        {"changes", {}},
                        {"notes", {}}}};
-}
-
-Result<api::FleetFile> fleet_file(const std::string& path) {
-  TRY(text, read_input(path, kLongestFleet));
-  api::FleetFile file;
-  file.set_name(path == "-" ? "standard input" : path);
-  file.set_text(std::move(text));
-  return file;
 }
 
 struct Offline {
@@ -109,6 +99,14 @@ void runs(CLI::App* command, Session& session, std::shared_ptr<PlanOptions> opti
 }
 
 }  // namespace
+
+Result<api::FleetFile> fleet_file(const std::string& path) {
+  TRY(text, read_input(path, 3U << 20U));
+  api::FleetFile file;
+  file.set_name(path == "-" ? "standard input" : path);
+  file.set_text(std::move(text));
+  return file;
+}
 
 void add_plan_commands(CLI::App& app, Session& session) {
   CLI::App* plan = add_group(app, "plan", "The addresses of the fleet");

@@ -6,18 +6,13 @@
 namespace tombolo::cli {
 namespace {
 
-constexpr std::size_t kLongestFleet = 3U << 20U;
-
 struct ExportOptions {
   std::string file;
   ExportRequest request;
 };
 
 Result<Plan> planned_here(const std::string& path) {
-  TRY(text, read_input(path, kLongestFleet));
-  api::FleetFile file;
-  file.set_name(path == "-" ? "standard input" : path);
-  file.set_text(std::move(text));
+  TRY(file, fleet_file(path));
   TRY(fleet, admin::fleet_of(file));
   return make_plan(fleet, nullptr);
 }

@@ -6,8 +6,6 @@
 namespace tombolo::cli {
 namespace {
 
-constexpr std::size_t kLongestFleet = 3U << 20U;
-
 struct DiffOptions {
   std::string file;
   std::int64_t before = 0;
@@ -16,10 +14,9 @@ struct DiffOptions {
 
 // A fleet file is planned by the daemon, beside the plan in force.
 Result<std::vector<std::string>> changes_of_file(Session& session, const std::string& path) {
-  TRY(text, read_input(path, kLongestFleet));
+  TRY(file, fleet_file(path));
   api::ShowPlanRequest request;
-  request.mutable_fleet()->set_name(path == "-" ? "standard input" : path);
-  request.mutable_fleet()->set_text(std::move(text));
+  *request.mutable_fleet() = std::move(file);
   TRY(response, session.call<api::PlanApi>(&api::PlanApi::Stub::Show, request));
   return std::vector<std::string>(response.changes().begin(), response.changes().end());
 }

@@ -7,8 +7,6 @@
 namespace tombolo::cli {
 namespace {
 
-constexpr std::size_t kLongestFleet = 3U << 20U;
-
 struct Question {
   std::string file;
   std::string to;
@@ -27,10 +25,7 @@ struct Planned {
 };
 
 Result<Fleet> read_fleet(const std::string& path) {
-  TRY(text, read_input(path, kLongestFleet));
-  api::FleetFile file;
-  file.set_name(path == "-" ? "standard input" : path);
-  file.set_text(std::move(text));
+  TRY(file, fleet_file(path));
   return admin::fleet_of(file);
 }
 
