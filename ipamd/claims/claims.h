@@ -209,9 +209,18 @@ class OverlayBlocks {
   std::map<std::string, Pool, std::less<>> pools_;
 };
 
+// What is known of the workload that an identity's addresses are kept for.
+struct KeptFor {
+  std::size_t room = 0;  // how many addresses of a family it may have; 0: none any more
+  // The workload says so itself (it was scaled down), or its namespace was deleted. Else it is
+  // merely not written, as while its manifest is being replaced.
+  bool said = false;
+};
+
 struct JanitorOptions {
   // An address is freed that had nobody to be kept for during so long, as seen by the sweeps.
   Duration grace = std::chrono::seconds(60);
+  Duration said_grace = std::chrono::seconds(1);  // where that was said
   // The record of a free address goes after so long: it is then as good as never used.
   Duration forget_free_after = std::chrono::hours(1);
   Duration follow_retry_cap = std::chrono::seconds(10);
@@ -220,6 +229,7 @@ struct JanitorOptions {
 struct ClaimsSwept {
   std::size_t freed = 0;
   std::size_t forgotten = 0;
+  std::optional<Duration> next_due;  // until another one may be freed; nullopt: nothing is waiting
 };
 
 // The controller's part: kept addresses whose workload is gone. It never touches one that is held.
@@ -232,10 +242,9 @@ class ClaimJanitor {
   asio::awaitable<void> run();
   bool synced() const;
 
-  // `room`: how many addresses of a family an identity may have; 0 when its workload is gone or was
-  // scaled below its ordinal. Call it every few seconds, and only while what it knows of workloads
-  // is complete. kUnavailable: the store is away.
-  asio::awaitable<Result<ClaimsSwept>> sweep(std::function<std::size_t(const std::string&)> room);
+  // `kept_for` is asked for each identity. Call it every few seconds and when workloads changed,
+  // and only while what it knows of workloads is complete. kUnavailable: the store is away.
+  asio::awaitable<Result<ClaimsSwept>> sweep(std::function<KeptFor(const std::string&)> kept_for);
 
   // Releases what these nodes hold, as their agents would: how many. Only for nodes that are known
   // to be gone for ever with all their pods. kUnavailable, kAborted: later.

@@ -269,8 +269,12 @@ std::vector<AddressClaim> without_lease(const ClaimView& view,
 bool is_claimed(const ClaimView& view, const ClaimedLease& lease);
 
 // Claims that are kept for an identity that may have fewer, or that does not know of them.
-std::vector<AddressClaim> beyond_room(const ClaimView& view,
-                                      const std::function<std::size_t(const std::string&)>& room);
+struct BeyondRoom {
+  AddressClaim claim;
+  bool said = false;  // as in KeptFor
+};
+std::vector<BeyondRoom> beyond_room(const ClaimView& view,
+                                    const std::function<KeptFor(const std::string&)>& kept_for);
 
 // The blocks that a pool's ranges are cut into, ascending; one that has an address of a range is
 // one of them.

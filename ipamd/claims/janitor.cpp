@@ -17,29 +17,29 @@ AddressClaim freed(AddressClaim claim) {
 }  // namespace
 
 // Of each family the ones that are kept for the longest time, down to the room.
-std::vector<AddressClaim> beyond_room(const ClaimView& view,
-                                      const std::function<std::size_t(const std::string&)>& room) {
+std::vector<BeyondRoom> beyond_room(const ClaimView& view,
+                                    const std::function<KeptFor(const std::string&)>& kept_for) {
   std::map<std::pair<std::string, Family>, std::vector<AddressClaim>> owned;
-  std::vector<AddressClaim> beyond;
+  std::vector<BeyondRoom> beyond;
   for (const AddressClaim& claim : view.fixed()) {
     auto listed = view.claimant(claim.identity).claimant.addresses;
     // Its identity does not know of it, and so will never take it.
     if (claim.kept() &&
         !std::ranges::binary_search(listed, Claimant::Address{claim.pool, claim.ip}))
-      beyond.push_back(claim);
+      beyond.push_back({claim, false});
     else
       owned[{claim.identity, claim.ip.family()}].push_back(claim);
   }
   for (auto& [whose, claims] : owned) {
-    std::size_t may_have = room(whose.first);
+    KeptFor known = kept_for(whose.first);
     std::size_t has = claims.size();
     std::erase_if(claims, [](const AddressClaim& claim) { return claim.held(); });
     std::ranges::sort(claims, {}, [](const AddressClaim& claim) {
       return std::tie(claim.released_unix_ms, claim.pool, claim.ip);
     });
     for (const AddressClaim& claim : claims)
-      if (has > may_have) {
-        beyond.push_back(claim);
+      if (has > known.room) {
+        beyond.push_back({claim, known.said});
         --has;
       }
   }
@@ -66,19 +66,23 @@ bool ClaimJanitor::synced() const {
 }
 
 asio::awaitable<Result<ClaimsSwept>> ClaimJanitor::sweep(
-    std::function<std::size_t(const std::string&)> room) {
+    std::function<KeptFor(const std::string&)> kept_for) {
   CO_TRY_OK(records_->ready());
   ClaimsSwept swept;
   MonotonicTime now = clock_.now();
   std::map<std::string, MonotonicTime> before = std::exchange(beyond_since_, {});
   std::map<std::string, std::vector<AddressClaim>> due;  // by identity
-  for (AddressClaim& claim : beyond_room(*view_, room)) {
+  for (auto& [claim, said] : beyond_room(*view_, kept_for)) {
     // One that was taken over meanwhile begins anew.
     std::string name = fmt::format("{}@{}", claim.key(), claim.sequence);
     auto known = before.find(name);
     MonotonicTime since = known == before.end() ? now : known->second;
     beyond_since_.emplace(std::move(name), since);
-    if (now - since >= options_.grace) due[claim.identity].push_back(std::move(claim));
+    Duration waits = (said ? options_.said_grace : options_.grace) - (now - since);
+    if (waits <= Duration::zero())
+      due[claim.identity].push_back(std::move(claim));
+    else
+      swept.next_due = std::min(waits, swept.next_due.value_or(waits));
   }
   for (auto& [identity, claims] : due) {
     CO_TRY(count, co_await free_of(identity, std::move(claims)));

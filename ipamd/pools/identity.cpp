@@ -156,12 +156,16 @@ AliveIdentities::AliveIdentities(const std::vector<PodInfo>& infos) {
 }
 
 std::size_t AliveIdentities::room(std::string_view identity) const {
+  return find(identity).value_or(0);
+}
+
+std::optional<std::size_t> AliveIdentities::find(std::string_view identity) const {
   std::string_view name = identity.substr(0, identity.rfind('/'));  // without the interface
   if (auto known = rooms_.find(name); known != rooms_.end()) return known->second;
   std::size_t slash = name.rfind('/');
-  if (slash == std::string_view::npos) return 0;
+  if (slash == std::string_view::npos) return std::nullopt;
   auto set = sets_.find(name.substr(0, slash));
-  if (set == sets_.end()) return 0;
+  if (set == sets_.end()) return std::nullopt;
   auto ordinal = number(name.substr(slash + 1));
   return ordinal && *ordinal < set->second ? 1 : 0;
 }

@@ -97,30 +97,32 @@ TEST_CASE("addresses are kept for those whose pods may come again") {
   struct Case {
     std::string identity;
     std::size_t room;
+    bool known = false;
   };
   auto test = GENERATE(values<Case>({
-      {"StatefulSet/shop/db/1/eth0", 1},
-      {"StatefulSet/shop/db/1/net1", 1},
-      {"StatefulSet/shop/db/2/eth0", 0},
+      {"StatefulSet/shop/db/1/eth0", 1, true},
+      {"StatefulSet/shop/db/1/net1", 1, true},
+      {"StatefulSet/shop/db/2/eth0", 0, true},
       {"StatefulSet/other/db/1/eth0", 0},
-      {"StatefulSet/shop/kept/7/eth0", 1},
+      {"StatefulSet/shop/kept/7/eth0", 1, true},
       {"StatefulSet/shop/not/0/eth0", 0},
-      {"StatefulSet/shop/cache/4/eth0", 1},
+      {"StatefulSet/shop/cache/4/eth0", 1, true},
       {"StatefulSet/shop/cache/3/eth0", 0},
-      {"Deployment/shop/web/eth0", 2},
-      {"Deployment/shop/more/eth0", 3},
-      {"Deployment/shop/wide/eth0", 10'000},
-      {"Deployment/shop/unread/eth0", 10'000},
+      {"Deployment/shop/web/eth0", 2, true},
+      {"Deployment/shop/more/eth0", 3, true},
+      {"Deployment/shop/wide/eth0", 10'000, true},
+      {"Deployment/shop/unread/eth0", 10'000, true},
       {"Deployment/shop/gone/eth0", 0},
-      {"VirtualMachine/shop/vm/eth0", 1},
+      {"VirtualMachine/shop/vm/eth0", 1, true},
       {"VirtualMachine/shop/other/eth0", 0},
-      {"Pod/shop/web/eth0", 1},
+      {"Pod/shop/web/eth0", 1, true},
       {"Pod/shop/webs/eth0", 0},
       {"nonsense", 0},
       {"", 0},
   }));
   CAPTURE(test.identity);
   REQUIRE(alive.room(test.identity) == test.room);
+  REQUIRE(alive.knows(test.identity) == test.known);
 }
 
 TEST_CASE("annotations that say something else are refused by name") {

@@ -175,8 +175,11 @@ class AliveIdentities {
   // How many addresses of a family an identity of a claim (with the interface) may have; 0: none
   // any more, also of one of no known form.
   std::size_t room(std::string_view identity) const;
+  // Its workload is there, so that the room is what that says of itself.
+  bool knows(std::string_view identity) const { return find(identity).has_value(); }
 
  private:
+  std::optional<std::size_t> find(std::string_view identity) const;
   std::map<std::string, std::size_t, std::less<>> rooms_;
   std::map<std::string, std::size_t, std::less<>> sets_;  // of StatefulSets: ordinals below
 };
