@@ -72,14 +72,16 @@ mesh::NodeAnswers answers_of(const ControllerTables& tables, const std::string& 
   return sum;
 }
 
-std::optional<std::vector<Prefix>> planned_for(const ControllerTables& tables,
-                                               const std::string& cluster) {
+// Its pods may have addresses of its own ranges for pods and nodes, and of pools that no plan
+// knows.
+std::optional<std::vector<Prefix>> ranges_of_others(const ControllerTables& tables,
+                                                    const std::string& cluster) {
   if (!tables.plan_blocks.synced()) return std::nullopt;
   std::vector<Prefix> ranges;
-  for (const auto& [key, block] : tables.plan_blocks.rows())
-    if (block.row.cluster == cluster &&
-        (block.row.use == BlockUse::kPod || block.row.use == BlockUse::kUnderlay))
-      ranges.push_back(block.row.prefix);
+  for (const auto& [key, block] : tables.plan_blocks.rows()) {
+    bool for_pods = block.row.use == BlockUse::kPod || block.row.use == BlockUse::kUnderlay;
+    if (block.row.cluster != cluster || !for_pods) ranges.push_back(block.row.prefix);
+  }
   return ranges;
 }
 
@@ -241,7 +243,7 @@ ControllerSync::Parts::Parts(ControllerSettings given, ControllerTables& given_t
              if (known == nullptr) return std::nullopt;
              return known->state;
            },
-           [this](const std::string& cluster) { return planned_for(tables, cluster); }} {
+           [this](const std::string& cluster) { return ranges_of_others(tables, cluster); }} {
   catalog.on_change([this] { changed.notify_all(); });
   if (settings.manifests.empty()) return;
   source::FolderOptions options;

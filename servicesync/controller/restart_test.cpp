@@ -107,7 +107,7 @@ TEST_CASE("a restart while every remote is away keeps every copy") {
   REQUIRE(copies() == before);  // not even written again
 }
 
-TEST_CASE("addresses of a remote outside its part of the plan are refused until the plan says so") {
+TEST_CASE("addresses of a remote that the plan gives to others are refused until it says so") {
   Pair pair;
   auto block = [](const std::string& cluster, const std::string& prefix) {
     return PlanBlock{cluster, BlockUse::kPod, *Prefix::parse(prefix), 24};
@@ -115,8 +115,10 @@ TEST_CASE("addresses of a remote outside its part of the plan are refused until 
   for (Cluster* cluster : {&pair.east, &pair.west}) cluster->born();
   Life& east = *pair.east.life;
   east.link("west", 2, pair.west.store);
-  east.set_plan({block("west", "10.2.0.0/16"), block("east", "10.1.0.0/16")});
-  for (const char* ip : {"10.2.0.1", "10.1.0.9", "10.3.0.1"}) {
+  east.set_plan({block("west", "10.2.0.0/16"), block("east", "10.1.0.0/16"),
+                 block("south", "10.3.0.0/16")});
+  // The plan knows nothing of 172.18.0.0/16: an address of a pool.
+  for (const char* ip : {"10.2.0.1", "10.1.0.9", "10.3.0.1", "172.18.0.1"}) {
     cilium::IpRecord record;
     record.ip = ip_of(ip);
     record.identity = 2 << 16 | 256;
@@ -128,14 +130,14 @@ TEST_CASE("addresses of a remote outside its part of the plan are refused until 
   auto copied = [&](const std::string& ip) {
     return !pair.east.value("cilium/cache/ip/v1/west/" + ip).empty();
   };
-  REQUIRE(pair.fleet.drive.until([&] { return copied("10.2.0.1"); }));
+  REQUIRE(pair.fleet.drive.until([&] { return copied("10.2.0.1") && copied("172.18.0.1"); }));
   REQUIRE(pair.fleet.drive.until([&] {
     return east.tables.remote_clusters.find("west")->error ==
            "refused failed precondition: cilium/state/ip/v1/default/10.1.0.9: the plan gives "
            "10.1.0.9 to others than west (2 records refused)";
   }));
   REQUIRE_FALSE(copied("10.1.0.9"));
-  east.set_plan({block("west", "10.3.0.0/16")});
+  east.drop_from_plan(block("south", "10.3.0.0/16"));
   REQUIRE(pair.fleet.drive.until([&] { return copied("10.3.0.1"); }));
   REQUIRE_FALSE(copied("10.1.0.9"));
 }

@@ -84,6 +84,7 @@ class Life {
     for (const PlanBlock& block : blocks) plan_.upsert(block);
     plan_.mark_synced();
   }
+  void drop_from_plan(const PlanBlock& block) { plan_.erase(block.key()); }
   void attach(const std::string& pod, const std::string& node, const std::vector<Ip>& ips) {
     Attachment attachment;
     attachment.container_id = "c-" + pod;

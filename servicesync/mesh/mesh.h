@@ -56,9 +56,9 @@ struct MeshContext {
   std::function<NodeAnswers(const std::string&)> nodes;
   // How the cluster stood when this controller last knew; nothing while that has not been read.
   std::function<std::optional<RemoteState>(const std::string&)> remembered;
-  // What the plan gives a cluster for its pods and nodes; addresses elsewhere are refused. Nothing:
-  // the plan is not known yet, and no addresses are read. Empty, or no function: they may be any.
-  std::function<std::optional<std::vector<Prefix>>(const std::string&)> planned;
+  // What the plan gives to others than this cluster's pods and nodes: addresses there are refused.
+  // Nothing: the plan is not known yet, and no addresses are read. No function: they may be any.
+  std::function<std::optional<std::vector<Prefix>>(const std::string&)> planned_for_others;
 };
 
 // How a cluster stood, for the next life of this controller: tombolo/v1/remotes/CLUSTER.

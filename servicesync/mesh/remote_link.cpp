@@ -142,7 +142,9 @@ void RemoteLink::start_copies() {
                                          : cilium::keys::synced(name(), kind);
     bool complete = !config_->synced_canaries || canaries_.contains(canary);
     if (!wanted(kind) || !complete || copies_.contains(kind)) continue;
-    if (kind == RecordKind::kIps && context_.planned && !context_.planned(name())) continue;
+    if (kind == RecordKind::kIps && context_.planned_for_others &&
+        !context_.planned_for_others(name()))
+      continue;
     std::string source = config_->cached ? cilium::keys::cache_prefix(name(), kind)
                                          : cilium::keys::state_prefix(name(), kind);
     std::string target = cilium::keys::cache_prefix(name(), kind);
@@ -175,9 +177,9 @@ void RemoteLink::start_copies() {
 // `address` is the end of the key, an address or a range; what is neither is refused by its
 // decoder.
 Result<void> RemoteLink::check_planned(const std::string& key, std::string_view address) const {
-  if (!context_.planned) return {};
-  auto ranges = context_.planned(name());
-  if (!ranges || ranges->empty()) return {};
+  if (!context_.planned_for_others) return {};
+  auto ranges = context_.planned_for_others(name());
+  if (!ranges) return {};
   Prefix prefix;
   if (auto ip = Ip::parse(address))
     prefix = Prefix::host(*ip);
@@ -185,8 +187,8 @@ Result<void> RemoteLink::check_planned(const std::string& key, std::string_view 
     prefix = *range;
   else
     return {};
-  for (const Prefix& range : *ranges)
-    if (range.contains(prefix)) return {};
+  if (std::ranges::none_of(*ranges, [&](const Prefix& one) { return one.overlaps(prefix); }))
+    return {};
   return fail(Code::kFailedPrecondition, "{}: the plan gives {} to others than {}", key, address,
               name());
 }
