@@ -41,11 +41,6 @@ KvMirror<LocalPod>::Decode pod_decoder(std::string prefix) {
   };
 }
 
-Result<std::optional<Put>> encode_routed(const NodeBlock& block) {
-  std::optional<Put> put(Put{records::routed_key(block), records::encode(block), 0});
-  return put;
-}
-
 bpf::Hook hook_of(const config::v1::DaemonConfig& config) {
   switch (config.agent().hook()) {
     case config::v1::HOOK_TCX:

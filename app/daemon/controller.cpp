@@ -1,7 +1,11 @@
 // The parts of the controller, in the order of the flow.
 #include "app/daemon/controller.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "app/daemon/block_assigner.h"
+#include "app/daemon/claim_sweep.h"
 #include "app/daemon/load_balancer_pools.h"
 #include "core/records/records.h"
 #include "core/store/etcd_client.h"
@@ -19,21 +23,6 @@ namespace {
 
 using controller::ControllerSettings;
 using controller::ControllerSync;
-
-// How often addresses that are kept for nobody are looked for: at least, and at most, which is when
-// workloads, namespaces or claims changed.
-constexpr Duration kSweepEvery = std::chrono::seconds(10);
-constexpr Duration kSweepSoon = std::chrono::milliseconds(200);
-// A sweep is followed by a pause of so many times its length: it is linear in what is kept.
-constexpr int kSweepPauseFactor = 20;
-// Namespaces that are remembered as deleted; beyond that, their workloads are merely not written.
-constexpr std::size_t kMostDeleted = 10'000;
-
-// Of "KIND/NAMESPACE/…".
-std::string_view namespace_of_identity(std::string_view identity) {
-  std::string_view rest = identity.substr(std::min(identity.find('/'), identity.size() - 1) + 1);
-  return rest.substr(0, rest.find('/'));
-}
 
 MirrorOptions mirror_of(std::string name, std::string prefix) {
   MirrorOptions options;
@@ -86,6 +75,7 @@ class RealController final : public Controller {
                            context.log),
         assigner_(config.cluster().name(), tables_, status_, context),
         janitor_({}, context.kv, context.tasks, context.clock, context.rng, context.log),
+        sweep_(janitor_, tables_, context),
         pools_(
             {}, tables_, [this] { return pool_uses(); }, status_, context),
         service_pools_(pools_, context),
@@ -119,7 +109,7 @@ class RealController final : public Controller {
     settling_.add_derivation("node blocks", [this] { return assigner_.idle(); });
     pools_.start(settling_);
     context_.tasks.spawn("claims janitor", janitor_.run());
-    context_.tasks.spawn("sweep claims", sweep_claims());
+    context_.tasks.spawn("sweep claims", sweep_.run());
     if (!sync_) return;
     sync_->start();
     context_.tasks.spawn("load balancer pools", service_pools_.run(*sync_));
@@ -169,66 +159,8 @@ class RealController final : public Controller {
       if (!of_services) return std::nullopt;
       uses = std::move(*of_services);
     }
-    for (const auto& [key, versioned] : tables_.claims.rows())
-      if (!versioned.row.free())
-        uses.push_back({versioned.row.pool, Prefix::host(versioned.row.ip)});
-    for (const auto& [key, versioned] : tables_.pool_blocks.rows())
-      if (!versioned.row.node.empty()) uses.push_back({versioned.row.pool, versioned.row.prefix});
+    std::ranges::move(claimed_uses(tables_), std::back_inserter(uses));
     return uses;
-  }
-
-  // What an identity's addresses are kept for, by what workloads and namespaces say now.
-  std::function<KeptFor(const std::string&)> kept_for() {
-    std::vector<PodInfo> infos;
-    for (const auto& [key, versioned] : tables_.pod_infos.rows()) infos.push_back(versioned.row);
-    auto alive = std::make_shared<AliveIdentities>(infos);
-    return [this, alive](const std::string& identity) {
-      bool deleted = deleted_namespaces_.contains(namespace_of_identity(identity));
-      return KeptFor{alive->room(identity), alive->knows(identity) || deleted};
-    };
-  }
-
-  void note_namespaces() {
-    for (const std::string& name : namespace_changes_->take()) {
-      if (tables_.namespaces.find(name) != nullptr)
-        deleted_namespaces_.erase(name);
-      else if (deleted_namespaces_.size() < kMostDeleted)
-        deleted_namespaces_.insert(name);
-    }
-  }
-
-  // True when something may be due: nobody looks at every claim without a reason.
-  bool sweep_is_due(MonotonicTime next) {
-    bool changed = !info_changes_->take().empty();
-    changed |= !claim_changes_->take().empty();
-    changed |= namespace_changes_->pending();
-    note_namespaces();
-    sweep_wanted_ |= changed;
-    return sweep_wanted_ || context_.clock.now() >= next;
-  }
-
-  // Only while everything is known of pods: what is not known is not gone.
-  asio::awaitable<void> sweep_claims() {
-    Duration pause = kSweepSoon;
-    MonotonicTime next = context_.clock.now() + kSweepEvery;
-    while (!context_.tasks.cancelled()) {
-      if (auto slept = co_await context_.clock.sleep_for(pause); !slept) co_return;
-      pause = kSweepSoon;
-      if (!tables_.pod_infos.synced() || !janitor_.synced() || !sweep_is_due(next)) continue;
-      sweep_wanted_ = false;
-      MonotonicTime began = context_.clock.now();
-      auto swept = co_await janitor_.sweep(kept_for());
-      MonotonicTime now = context_.clock.now();
-      pause = std::clamp<Duration>((now - began) * kSweepPauseFactor, kSweepSoon, kSweepEvery);
-      next = now + kSweepEvery;
-      if (!swept) {
-        context_.log.warning("kept addresses are looked at later: {}", swept.error().what);
-        continue;
-      }
-      if (swept->next_due) next = now + std::min(*swept->next_due, kSweepEvery);
-      if (swept->freed > 0)
-        context_.log.info("{} addresses are kept no more: their pods are gone", swept->freed);
-    }
   }
 
   void add_remote(const FleetMember& member) {
@@ -324,11 +256,7 @@ class RealController final : public Controller {
   KvMirror<PoolBlock> pool_block_mirror_;
   BlockAssigner assigner_;
   ClaimJanitor janitor_;
-  std::unique_ptr<Table<PodInfo>::Tracker> info_changes_ = tables_.pod_infos.track([] {});
-  std::unique_ptr<Table<AddressClaim>::Tracker> claim_changes_ = tables_.claims.track([] {});
-  std::unique_ptr<Table<Namespace>::Tracker> namespace_changes_ = tables_.namespaces.track([] {});
-  std::set<std::string, std::less<>> deleted_namespaces_;  // since this controller began
-  bool sweep_wanted_ = false;
+  ClaimSweep sweep_;
   PoolKeeper pools_;
   LoadBalancerPools service_pools_;
   FleetMembers members_;

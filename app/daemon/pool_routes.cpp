@@ -3,7 +3,14 @@
 
 #include <algorithm>
 
+#include "core/records/records.h"
+
 namespace tombolo {
+
+Result<std::optional<Put>> encode_routed(const NodeBlock& block) {
+  std::optional<Put> put(Put{records::routed_key(block), records::encode(block), 0});
+  return put;
+}
 
 PoolRoutes::PoolRoutes(std::string self, AgentTables& tables, RoleContext context)
     : self_(std::move(self)),

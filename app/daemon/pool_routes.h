@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -14,6 +15,9 @@
 #include "core/tables.h"
 
 namespace tombolo {
+
+// tombolo/v1/routed/NODE/PREFIX: what this node has of the pools.
+Result<std::optional<Put>> encode_routed(const NodeBlock& block);
 
 class PoolRoutes {
  public:

@@ -285,6 +285,7 @@ std::string Checks::disagreement() const {
   for (const auto& cluster : fleet_.clusters_) {
     if (!cluster->controller) return cluster->facts.name + " has no controller";
     if (std::string why = tables_differ(*cluster); !why.empty()) return why;
+    if (std::string why = pools_differ(*cluster); !why.empty()) return why;
     for (const auto& node : cluster->nodes) {
       if (!node->agent || !node->serving) return node->name + " does not serve";
       if (std::string why = leases_differ(*node); !why.empty()) return why;

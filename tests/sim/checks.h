@@ -67,6 +67,9 @@ class Checks {
   std::string names_differ(const SimCluster& cluster, const SimNode& node) const;
   std::string leases_differ(const SimNode& node) const;
   std::string addresses_differ() const;
+  std::string pools_differ(const SimCluster& cluster) const;
+  std::string claims_differ(const SimCluster& cluster) const;
+  std::string blocks_differ(const SimCluster& cluster) const;
 
   SimFleet& fleet_;
   World& world_;

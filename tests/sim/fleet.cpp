@@ -61,6 +61,7 @@ void SimFleet::bury_all() {
 void SimFleet::build() {
   // Small blocks come round to addresses that were used before.
   if (world_.chance(0.4)) pods_per_node_ = 4;
+  with_pools_ = world_.chance(0.6);
   // In a storm everything meets everything; in calmer weather a single fault has to go unnoticed.
   constexpr std::array kCalmness{1, 3, 10};
   calmness_ = kCalmness[world_.below(kCalmness.size())];
@@ -99,8 +100,8 @@ std::string SimFleet::shape() const {
   for (const auto& cluster : clusters_)
     text += fmt::format("{}{} with {} nodes", text.empty() ? "" : ", ", cluster->facts.name,
                         cluster->nodes.size());
-  return fmt::format("{}, {} pods per node, calmness {}, leisure {}", text, pods_per_node_,
-                     calmness_, leisure_);
+  return fmt::format("{}, {} pods per node{}, calmness {}, leisure {}", text, pods_per_node_,
+                     with_pools_ ? ", with pools" : "", calmness_, leisure_);
 }
 
 // The fleet file that every controller is given.

@@ -29,9 +29,9 @@ inline constexpr std::array<std::string_view, 18> kFaultKinds{
 };
 
 // What was asked while it ran, for the count at the end: a check that never gets to ask is none.
-inline constexpr std::array<std::string_view, 6> kQuestions{
-    "lost clusters",   "local backends", "steady backends",
-    "steady verdicts", "first packets",  "bad files",
+inline constexpr std::array<std::string_view, 8> kQuestions{
+    "lost clusters", "local backends", "steady backends", "steady verdicts",
+    "first packets", "bad files",      "fixed addresses", "pool addresses",
 };
 
 struct SimCluster;
@@ -75,6 +75,14 @@ struct SimCluster {
   std::vector<std::unique_ptr<SimNode>> nodes;
   std::map<std::string, std::string> files;      // manifests
   std::map<std::string, std::string> bad_files;  // what is in them now; `files` has the good text
+  // Fixed addresses of pods that were deleted, by name of the pod.
+  struct Kept {
+    std::vector<Ip> ips;
+    Duration since{};
+    int attempt = 0;  // of its last sandbox
+  };
+  std::map<std::string, Kept> kept;
+  std::size_t racks = 0;  // addresses of the pool of that name
   // Services whose file was bad when the controller started: it never saw a good one, so nothing
   // has to be true of them before the file is good again.
   std::set<std::string> unknown_services;
@@ -91,11 +99,12 @@ struct RuntimePod {
   SimCluster* cluster = nullptr;
   SimNode* node = nullptr;
   int attempt = 0;
-  std::string container;  // the sandbox of now; empty: none
-  bool attached = false;  // ADD was answered
-  bool busy = false;      // a call is under way
-  bool doomed = false;    // to be deleted
-  bool leaving = false;   // DEL was called for this sandbox: whatever it had may be gone
+  std::string container;     // the sandbox of now; empty: none
+  bool attached = false;     // ADD was answered
+  bool busy = false;         // a call is under way
+  bool doomed = false;       // to be deleted
+  bool pools_known = false;  // to the agent, when it was called
+  bool leaving = false;      // DEL was called for this sandbox: whatever it had may be gone
   std::vector<Ip> ips;
   Duration called_at{};
   Duration attached_at{};
@@ -135,6 +144,11 @@ class SimFleet {
   void user_acts();
   void populate();
   void add_pod(SimNode& node);
+  void add_pod(SimNode& node, const std::string& name, const std::string& app);
+  std::string pod_to_come_back(const SimCluster& cluster);
+  void write_pools(SimCluster& cluster);
+  void comes_from_pool(const RuntimePod& pod, TruePod& facts);
+  void fixed_returns(const RuntimePod& pod);
   void delete_pod();
   void change_pod();
   void change_service();
@@ -190,6 +204,7 @@ class SimFleet {
   std::map<std::string, Duration> links_quiet_since_;  // "A B": both ways, in alphabetical order
   int next_pod_ = 1;
   std::size_t pods_per_node_ = 10;
+  bool with_pools_ = false;  // pods of two apps take addresses of pools
   std::uint64_t faults_ = 0;
   std::map<std::string, std::uint64_t> fault_counts_;
   std::map<std::string, std::uint64_t> asked_;

@@ -22,6 +22,7 @@ enum class Mistake {
   kForgetBadRecord,        // a record that cannot be read is taken for one that is gone
   kOpenAtAttach,           // an interface is open as soon as it is guarded
   kKeepOldPeers,           // the guard says that an address is forgotten, and keeps it
+  kClaimBlindly,           // addresses of pools are claimed without looking at others' claims
 };
 
 struct NamedMistake {
@@ -41,6 +42,7 @@ inline constexpr std::array kMistakes{
     NamedMistake{Mistake::kForgetBadRecord, "forget-bad-record"},
     NamedMistake{Mistake::kOpenAtAttach, "open-at-attach"},
     NamedMistake{Mistake::kKeepOldPeers, "keep-old-peers"},
+    NamedMistake{Mistake::kClaimBlindly, "claim-blindly"},
 };
 
 inline std::optional<Mistake> find_mistake(std::string_view name) {

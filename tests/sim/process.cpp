@@ -2,19 +2,12 @@
 #include "tests/sim/process.h"
 
 #include "core/records/records.h"
+#include "ipamd/pools/pools.h"
 #include "policy/languages/languages.h"
 #include "servicesync/cilium/cilium.h"
 
 namespace tombolo::sim {
 namespace {
-
-MirrorOptions mirror_of(std::string name, std::string prefix, LastKnown* known = nullptr) {
-  MirrorOptions options;
-  options.known = known;
-  options.follow.name = std::move(name);
-  options.follow.prefix = std::move(prefix);
-  return options;
-}
 
 KvMirror<Node>::Decode node_decoder(const std::string& cluster, std::uint32_t id) {
   cilium::Origin origin{cluster, id, 8};
@@ -75,6 +68,7 @@ ControllerLife::ControllerLife(World& world, Machine& machine, const ClusterFact
                     tables.node_reach.take_writer("store"), records::decode_reach, tasks_,
                     machine.clock, *rng_, context_.log),
       assigner_(facts.name, tables, status_, context_),
+      pools_(tables, status_, context_),
       sync(sync_settings(facts), tables, status_, kv_, *worker_, tasks_, machine.clock, *rng_,
            context_.log) {}
 
@@ -86,7 +80,7 @@ void ControllerLife::link(const ClusterFacts& other, SimStore& store, Wire& wire
 }
 
 void ControllerLife::give_file(const std::string& file, const std::string& text) {
-  manifests::ForeignDecoders foreign{policy::parse_network_policy};
+  manifests::ForeignDecoders foreign{policy::parse_network_policy, parse_pool_object};
   sync.set_objects(file, manifests::decode_objects(text, file, foreign));
 }
 
@@ -97,6 +91,7 @@ void ControllerLife::start(Fleet plan) {
   tasks_.spawn("mirror leases", lease_mirror_.run());
   tasks_.spawn("mirror node reach", reach_mirror_.run());
   tasks_.spawn("node blocks", assigner_.run());
+  pools_.start();
   sync.start();
   tasks_.spawn("apply plan", apply_plan(std::move(plan)));
 }
@@ -198,14 +193,16 @@ AgentLife::AgentLife(World& world, Machine& machine, const config::v1::DaemonCon
       policy_(
           tables, status_, guard_, [this] { return inputs_.filled() && pod_mirror_.filled(); },
           context_, worker()),
+      pools_(config.node().name(), tables, kernel.known, status_, context_),
       cni_(cni_settings(config), kernel.net, kernel.disk, tables.node_blocks,
            tables.attachments.take_writer("cni"), policy_, tasks_, machine.clock, context_.log,
            [this] { return worker(); }),
       route_worker_(worker()),
       route_operations_(config.cluster().name(), config.node().name(), kernel.net, *route_worker_),
-      routes_({.name = "routes"}, tables.nodes, route_operations_, status_, tasks_, machine.clock,
+      routes_({.name = "routes"}, pools_.nodes(), route_operations_, status_, tasks_, machine.clock,
               *rng_, context_.log) {
   kv_.mistake = mistake;
+  cni_.use_pools(pools_.ports());
   balancer_ = std::make_unique<Balancer>(kernel.maps, context_.log);
   balancing_ = std::make_unique<Reconciler<Frontend>>(ReconcilerOptions{"load-balancer"},
                                                       tables.frontends, *balancer_, status_, tasks_,
@@ -231,6 +228,7 @@ void AgentLife::start(std::function<void(Result<void>)> ready) {
   node_mirror_.restore();
   frontend_mirror_.restore();
   pod_mirror_.restore();
+  pools_.restore();
   inputs_.restore();
   if (frontend_mirror_.filled()) serve_known_names();
   tasks_.spawn("reconcile dns", naming_->run());
@@ -240,6 +238,7 @@ void AgentLife::start(std::function<void(Result<void>)> ready) {
   tasks_.spawn("mirror nodes", node_mirror_.run());
   tasks_.spawn("mirror frontends", frontend_mirror_.run());
   tasks_.spawn("mirror workloads", pod_mirror_.run());
+  pools_.follow();
   records_.start(settling_);
   ip_records_.start(settling_);
   inputs_.start(settling_);
@@ -248,10 +247,12 @@ void AgentLife::start(std::function<void(Result<void>)> ready) {
 }
 
 asio::awaitable<void> AgentLife::run(std::function<void(Result<void>)> ready) {
+  pools_.start();
   auto started = co_await cni_.start();
   if (!*alive_) co_return;
   ready(started);
   if (!started) co_return;
+  pools_.tell();
   tasks_.spawn("reconcile routes", routes_.run());
   policy_.start(settling_);
   tasks_.spawn("reconcile load-balancer", balancing_->run());

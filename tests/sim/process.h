@@ -25,6 +25,7 @@
 #include "tests/sim/guard.h"
 #include "tests/sim/kernel.h"
 #include "tests/sim/known.h"
+#include "tests/sim/pools.h"
 #include "tests/sim/store.h"
 
 namespace tombolo::sim {
@@ -93,6 +94,7 @@ class ControllerLife final : public Life {
   KvMirror<Attachment> lease_mirror_;
   KvMirror<NodeReach> reach_mirror_;
   BlockAssigner assigner_;
+  ControllerPools pools_;
 
  public:
   controller::ControllerSync sync;
@@ -181,6 +183,7 @@ class AgentLife final : public Life {
   PolicyInputs inputs_;
   SimGuard guard_;
   AgentPolicy policy_;
+  AgentPools pools_;
   CniService cni_;
   std::unique_ptr<Worker> route_worker_;
   BlockRouteOperations route_operations_;

@@ -3,8 +3,14 @@
 
 #include <boost/asio/this_coro.hpp>
 
+#include "core/records/records.h"
+
 namespace tombolo::sim {
 namespace {
+
+bool is_claim(std::string_view key) {
+  return key.starts_with(records::kClaimsPrefix);
+}
 
 // As the real client (core/store/etcd_client.h): a request without an answer fails after 5 s, and
 // a connection that says nothing is given up after 5 s more.
@@ -132,6 +138,8 @@ class SimWatch final : public std::enable_shared_from_this<SimWatch> {
       std::erase_if(events, [&](const WatchEvent& one) {
         return !is_delete(one) && store_.world().chance(0.1);
       });
+    if (mistake == Mistake::kClaimBlindly)
+      std::erase_if(events, [](const WatchEvent& one) { return is_claim(one.kv.key); });
     if (mistake == Mistake::kForgetBadRecord)
       for (WatchEvent& one : events)
         if (one.kv.value == kBroken) one.kind = WatchEvent::Kind::kDelete;
@@ -321,12 +329,15 @@ asio::awaitable<Result<T>> SimKv::call(std::function<Result<T>()> serve) {
 asio::awaitable<Result<RangeResult>> SimKv::range(RangeRequest request) {
   SimStore* store = &store_;
   bool lie = mistake == Mistake::kPruneBeforeSynced && lists_++ < 12;
-  std::function<Result<RangeResult>()> serve = [store, lie, request = std::move(request)] {
+  bool blind = mistake == Mistake::kClaimBlindly;
+  std::function<Result<RangeResult>()> serve = [store, lie, blind, request = std::move(request)] {
     auto result = store->memory().range(request);
     if (result && lie) {
       result->kvs.clear();
       result->more = false;
     }
+    if (result && blind)
+      std::erase_if(result->kvs, [](const KeyValue& kv) { return is_claim(kv.key); });
     return result;
   };
   return call<RangeResult>(std::move(serve));
@@ -334,6 +345,9 @@ asio::awaitable<Result<RangeResult>> SimKv::range(RangeRequest request) {
 
 asio::awaitable<Result<TxnResult>> SimKv::txn(TxnRequest request) {
   SimStore* store = &store_;
+  bool claims =
+      std::ranges::any_of(request.compares, [](const Compare& one) { return is_claim(one.key); });
+  if (mistake == Mistake::kClaimBlindly && claims) request.compares.clear();
   std::function<Result<TxnResult>()> serve = [store, request = std::move(request)] {
     return store->txn(request);
   };

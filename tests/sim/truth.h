@@ -27,6 +27,8 @@ struct TruePod {
   std::string node;
   std::string app;
   bool ready = true;
+  std::string pool;     // that its address is to come from; empty: the node's own block
+  bool fixed = false;   // it keeps its address when it is made again
   std::vector<Ip> ips;  // of the attachment that the runtime knows of; none: not attached
   bool operator==(const TruePod&) const = default;
 };

@@ -9,13 +9,24 @@ namespace tombolo::sim {
 namespace {
 
 constexpr std::array kApps{"web", "api", "db"};
+constexpr std::string_view kFixedApp = "db";
+// While there are pools, an ADD asks the store, which may be away: it says so when its requests
+// have timed out.
+constexpr Duration kAnswerOfStore = 15s;
+// The janitor leaves it alone for longer.
+constexpr Duration kKeptFor = 15s;
 
 std::string pod_manifest(const std::string& name, const TruePod& pod) {
+  std::string annotations;
+  if (!pod.pool.empty())
+    annotations = fmt::format("ipam.tombolo.io/ippool: '{{\"ipv4\": [\"{}\"]}}'", pod.pool);
+  if (pod.fixed) annotations += ", ipam.tombolo.io/fixed: \"true\"";
   return fmt::format(
-      "apiVersion: v1\nkind: Pod\nmetadata: {{name: {}, labels: {{app: {}}}}}\n"
+      "apiVersion: v1\nkind: Pod\nmetadata: {{name: {}, labels: {{app: {}}}, annotations: "
+      "{{{}}}}}\n"
       "spec: {{nodeName: {}, containers: [{{name: c, ports: [{{name: http, containerPort: "
       "8080}}]}}]}}\nstatus: {{conditions: [{{type: Ready, status: \"{}\"}}]}}\n",
-      name, pod.app, pod.node, pod.ready ? "True" : "False");
+      name, pod.app, annotations, pod.node, pod.ready ? "True" : "False");
 }
 
 std::string service_manifest(const std::string& name, const TrueService& service) {
@@ -146,6 +157,7 @@ void SimFleet::user_acts() {
 // What was there before anybody looked.
 void SimFleet::populate() {
   for (auto& cluster : clusters_) {
+    if (with_pools_) write_pools(*cluster);
     for (std::string_view app : kApps)
       if (world_.chance(0.7)) write_service(*cluster, std::string(app));
     for (auto& node : cluster->nodes)
@@ -154,14 +166,79 @@ void SimFleet::populate() {
   truth_changed();
 }
 
+// Two pools: single addresses that any node may take, few or many, and blocks for nodes.
+void SimFleet::write_pools(SimCluster& cluster) {
+  std::size_t most = pods_per_node_ * cluster.nodes.size();
+  cluster.racks = world_.chance(0.7) ? 3 + world_.below(most) : 200;
+  put_file(cluster, "pools.yaml",
+           fmt::format("apiVersion: tombolo.io/v1alpha1\nkind: IPPool\nmetadata: {{name: racks}}\n"
+                       "spec: {{subnet: 172.20.{0}.0/24, ips: [172.20.{0}.10-172.20.{0}.{1}], "
+                       "rest: {{wantedSeconds: 20, leastSeconds: 1}}}}\n---\n"
+                       "apiVersion: tombolo.io/v1alpha1\nkind: IPPool\nmetadata: {{name: "
+                       "spread}}\n"
+                       "spec: {{kind: overlay, subnet: 172.21.{0}.0/25, blockLength: 29}}\n",
+                       cluster.facts.id, 10 + cluster.racks - 1));
+}
+
+// Where no pool was known yet, it was out of the node's block.
+void SimFleet::comes_from_pool(const RuntimePod& pod, TruePod& facts) {
+  bool pooled = Prefix::parse("172.16.0.0/12")->contains(pod.ips.front());
+  if (pooled ? facts.pool.empty() : !facts.pool.empty() && pod.pools_known)
+    world_.violate("9 pools", fmt::format("{} of pool '{}' gets {}", pod.name, facts.pool,
+                                          pod.ips.front().str()));
+  if (pooled) return;
+  facts.pool.clear();
+  facts.fixed = false;
+}
+
+// A fixed pod that is made again, wherever, soon: with the address that it had.
+void SimFleet::fixed_returns(const RuntimePod& pod) {
+  SimCluster& cluster = *pod.cluster;
+  auto kept = cluster.kept.find(pod.name);
+  if (kept == cluster.kept.end()) return;
+  SimCluster::Kept before = kept->second;
+  cluster.kept.erase(kept);
+  bool soon = world_.now() - before.since < kKeptFor;
+  // A store that was put back from a backup may not know that it was kept.
+  if (!soon || cluster.restored_at > before.since - 60s) return;
+  ++asked_["fixed addresses"];
+  if (before.ips != pod.ips)
+    world_.violate("9 fixed stays", fmt::format("{} had {} and gets {}", pod.name,
+                                                before.ips.front().str(), pod.ips.front().str()));
+}
+
 void SimFleet::add_pod(SimNode& node) {
   SimCluster& cluster = node.cluster;
   auto on_node =
       std::ranges::count_if(pods_, [&](const auto& p) { return p.second.node == &node; });
   if (static_cast<std::size_t>(on_node) >= pods_per_node_) return;
+  if (std::string name = pod_to_come_back(cluster); !name.empty())
+    return add_pod(node, name, std::string(kFixedApp));
   std::string app = kApps[world_.below(kApps.size())];
-  std::string name = fmt::format("{}-{}", app, next_pod_++);
-  TruePod pod{node.name, app, !world_.chance(0.1), {}};
+  auto in_racks = std::ranges::count_if(pods_, [&](const auto& p) {
+    return p.second.cluster == &cluster && p.first.find("/db-") != std::string::npos;
+  });
+  if (with_pools_ && app == kFixedApp && static_cast<std::size_t>(in_racks) + 2 > cluster.racks)
+    app = "web";
+  add_pod(node, fmt::format("{}-{}", app, next_pod_++), app);
+}
+
+// A fixed pod that was deleted, and of which nothing is left; empty: none.
+std::string SimFleet::pod_to_come_back(const SimCluster& cluster) {
+  if (cluster.kept.empty() || world_.chance(0.5)) return "";
+  auto at = std::next(cluster.kept.begin(),
+                      static_cast<std::ptrdiff_t>(world_.below(cluster.kept.size())));
+  return pods_.contains(object_key(cluster.facts.name, at->first)) ? "" : at->first;
+}
+
+void SimFleet::add_pod(SimNode& node, const std::string& name, const std::string& app) {
+  SimCluster& cluster = node.cluster;
+  TruePod pod{node.name, app, !world_.chance(0.1), {}, false, {}};
+  if (with_pools_ && app == kFixedApp) {
+    pod.pool = "racks";
+    pod.fixed = cluster.kept.contains(name) || world_.chance(0.6);
+  }
+  if (with_pools_ && app == "api") pod.pool = "spread";
   world_.trace(fmt::format("{} user adds pod {} on {}", cluster.facts.name, name, node.name));
   put_file(cluster, "pod-" + name + ".yaml", pod_manifest(name, pod));
   truth_.clusters[cluster.facts.name].pods[name] = std::move(pod);
@@ -169,6 +246,9 @@ void SimFleet::add_pod(SimNode& node) {
   runtime.name = name;
   runtime.cluster = &cluster;
   runtime.node = &node;
+  // A container's id is never used again.
+  if (auto before = cluster.kept.find(name); before != cluster.kept.end())
+    runtime.attempt = before->second.attempt;
   advance(runtime);
 }
 
@@ -181,6 +261,9 @@ void SimFleet::delete_pod() {
   world_.trace(fmt::format("{} user deletes pod {}", pod.cluster->facts.name, pod.name));
   pod.doomed = true;
   remove_file(*pod.cluster, "pod-" + pod.name + ".yaml");
+  auto& facts = truth_.clusters[pod.cluster->facts.name].pods.at(pod.name);
+  if (facts.fixed && pod.attached)
+    pod.cluster->kept[pod.name] = {pod.ips, world_.now(), pod.attempt};
   truth_.clusters[pod.cluster->facts.name].pods.erase(pod.name);
   truth_changed();
   advance(pod);
@@ -321,6 +404,7 @@ void SimFleet::call_runtime(RuntimePod& pod, cni::Command command) {
   pod.busy = true;
   pod.called_at = world_.now();
   pod.leaving = command == cni::Command::kDel;
+  pod.pools_known = pod.node->agent->tables.pools.size() == 2;
   std::string key = object_key(pod.cluster->facts.name, pod.name);
   pod.node->agent->call(std::move(call), [this, key, number = ++pod.call, command](auto answer) {
     answered(key, number, command, answer);
@@ -338,7 +422,10 @@ void SimFleet::answered(const std::string& key, std::uint64_t call, cni::Command
                            command == cni::Command::kAdd ? "ADD" : "DEL", pod.container,
                            answer ? "ok" : fmt::format("code {}", answer.error().code),
                            answer ? "" : answer.error().message));
-  if (took > 3s)
+  auto& pods = truth_.clusters[pod.cluster->facts.name].pods;
+  auto facts = pods.find(pod.name);
+  bool asks_store = command == cni::Command::kAdd && with_pools_;
+  if (took > (asks_store ? kAnswerOfStore : 3s))
     world_.violate("4 local goes on",
                    fmt::format("{} on {} took {} ms", pod.container, pod.node->name, took / 1ms));
   bool added = answer && command == cni::Command::kAdd;
@@ -356,8 +443,9 @@ void SimFleet::answered(const std::string& key, std::uint64_t call, cni::Command
     pod.attached = false;
     pod.ips.clear();
   }
-  auto& pods = truth_.clusters[pod.cluster->facts.name].pods;
-  if (auto known = pods.find(pod.name); known != pods.end()) known->second.ips = pod.ips;
+  if (facts != pods.end()) facts->second.ips = pod.ips;
+  if (added && facts != pods.end()) comes_from_pool(pod, facts->second);
+  if (added) fixed_returns(pod);
   truth_changed();
   if (answer) return advance(pod);
   Duration pause = world_.between(300ms, 1500ms);
