@@ -17,7 +17,10 @@ FamilyPlanner::FamilyPlanner(const Fleet& fleet, Family family, const Plan* prev
     if (root.prefix.family() != family) continue;
     FreeSpace space(family, root.prefix.length());
     space.add(root.prefix);
-    Pool pool{&root, space, space, space, {}, {}};
+    FreeSpace usable = space;
+    for (const FleetReserved& range : fleet.reserved) usable.remove(range.prefix);
+    for (const Forbidden& range : forbidden_ranges(fleet)) usable.remove(range.prefix);
+    Pool pool{&root, static_cast<double>(usable.addresses()), space, space, space, {}, {}};
     pools_.push_back(std::move(pool));
   }
   for (const FleetRegion& region : fleet.regions)
@@ -37,6 +40,7 @@ Result<std::vector<Assignment>> FamilyPlanner::run() {
   for (const Request& request : requests_) hold(request);
   std::ranges::sort(requests_, {}, [this](const Request& r) { return order_of(r); });
   std::erase_if(requests_, [&](const Request& request) { return grow(request); });
+  find_rooms();
   find_tracts();
   auto missing = place(std::move(requests_));
   if (!missing.empty()) return std::unexpected(explain(missing.front()));
@@ -69,19 +73,6 @@ Result<std::vector<Assignment>> FamilyPlanner::add(std::size_t cluster) {
   for (const Assignment& each : assignments_) ranges.push_back(each.range);
   remove(cluster, ranges);
   return std::unexpected(std::move(error));
-}
-
-void FamilyPlanner::remove(std::size_t cluster, const std::vector<PlannedRange>& ranges) {
-  for (const PlannedRange& range : ranges) {
-    if (range.prefix.family() != family_) continue;
-    for (Pool& pool : pools_) {
-      auto [begin, end] = pool.claims.equal_range(range.prefix.base().value());
-      auto held = std::find_if(
-          begin, end, [&](const auto& entry) { return entry.second.prefix == range.prefix; });
-      if (held != end) unclaim(pool, held);
-    }
-  }
-  if (region_of(cluster) != kNobody) find_tracts_of(region_of(cluster));
 }
 
 Result<void> FamilyPlanner::collect() {
@@ -139,7 +130,10 @@ bool FamilyPlanner::keep(const Request& request) {
   }
   const Pool* pool = pool_around(old->prefix, request.use, region_of(request.cluster));
   if (pool == nullptr || !pool->free.contains(old->prefix)) return false;
-  assign(request.cluster, {request.use, old->prefix, old->node_prefix_length, RangeOrigin::kKept});
+  // One that is larger than it has to be has its room inside.
+  const bool grows = old->prefix.length() == request.size.length;
+  assign(request.cluster, {request.use, old->prefix, old->node_prefix_length, RangeOrigin::kKept},
+         grows);
   return true;
 }
 
@@ -195,61 +189,6 @@ std::tuple<int, std::uint32_t, BlockUse, std::string> FamilyPlanner::order_of(
   if (request.cluster == kNoCluster) return {request.size.length, 0, request.use, {}};
   const FleetCluster& cluster = fleet_.clusters[request.cluster];
   return {request.size.length, cluster.id, request.use, cluster.id == 0 ? cluster.name : ""};
-}
-
-void FamilyPlanner::hold(const Request& request) {
-  if (request.previous == nullptr) return;
-  const Prefix& prefix = request.previous->prefix;
-  for (const Pool& pool : pools_)
-    if (pool.root->prefix.contains(prefix) && pool.free.contains(prefix)) {
-      claim({prefix, former_text(request), {}, region_of(request.cluster), is_routed(request.use)});
-      return;
-    }
-}
-
-void FamilyPlanner::claim(const Claim& claim) {
-  for (Pool& pool : pools_) {
-    if (!pool.root->prefix.overlaps(claim.prefix)) continue;
-    for (FreeSpace* space : {&pool.free, &pool.open, &pool.outside}) space->remove(claim.prefix);
-    if (pool.root->prefix != claim.prefix && pool.root->prefix.contains(claim.prefix))
-      pool.open.remove(sibling_of(claim.prefix));
-    auto at = pool.claims.emplace(claim.prefix.base().value(), claim);
-    auto next = std::next(at);
-    if (at == pool.claims.begin() || std::prev(at)->second.owner != claim.owner)
-      pool.turns[at->first] = claim.owner;
-    if (next == pool.claims.end()) continue;
-    if (next->second.owner == claim.owner)
-      pool.turns.erase(next->first);
-    else
-      pool.turns[next->first] = next->second.owner;
-  }
-}
-
-void FamilyPlanner::unclaim(Pool& pool, std::multimap<uint128, Claim>::iterator claim) {
-  const Prefix prefix = claim->second.prefix;
-  auto next = pool.claims.erase(claim);
-  pool.turns.erase(prefix.base().value());
-  if (next != pool.claims.end()) {
-    bool turns = next == pool.claims.begin() || std::prev(next)->second.owner != next->second.owner;
-    if (turns)
-      pool.turns[next->first] = next->second.owner;
-    else
-      pool.turns.erase(next->first);
-  }
-  for (FreeSpace* space : {&pool.free, &pool.open, &pool.outside})
-    if (!space->contains(prefix)) {
-      space->remove(prefix);
-      space->add(prefix);
-    }
-}
-
-void FamilyPlanner::assign(std::size_t cluster, PlannedRange range) {
-  std::string text = request_text({cluster, range.use, {}, nullptr});
-  Claim made{range.prefix, std::move(text), place_of(cluster), region_of(cluster),
-             is_routed(range.use)};
-  claim(made);
-  keep_tracts_right(made);
-  assignments_.push_back({cluster, range});
 }
 
 int FamilyPlanner::region_of(std::size_t cluster) const {

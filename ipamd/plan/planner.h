@@ -29,6 +29,7 @@ struct Claim {
   std::string place;
   int owner = kNobody;
   bool routed = false;  // needs a summary route of its region
+  bool grows = false;   // its sibling is its room to double
 };
 
 // The fleet's claims of one family, beyond what the planner assigns: reserved, forbidden and given
@@ -51,6 +52,7 @@ class FamilyPlanner {
   // A root, what is free of it, and what is not.
   struct Pool {
     const FleetRoot* root;
+    double usable;  // addresses that are neither reserved nor forbidden
     FreeSpace free;
     FreeSpace open;                        // what is free and not the room of a range to double
     FreeSpace outside;                     // what is free and not between the ranges of one region
@@ -84,10 +86,6 @@ class FamilyPlanner {
   bool grow(const Request& request);
   bool grow_to(const Request& request, int length);
   std::tuple<int, std::uint32_t, BlockUse, std::string> order_of(const Request& request) const;
-  void hold(const Request& request);
-  void claim(const Claim& claim);
-  void unclaim(Pool& pool, std::multimap<uint128, Claim>::iterator claim);
-  void assign(std::size_t cluster, PlannedRange range);
   bool has_room(const Request& request, const Prefix& prefix) const;
   int region_of(std::size_t cluster) const;
   std::vector<std::vector<std::size_t>> tiers_of(const Request& request) const;
@@ -96,6 +94,16 @@ class FamilyPlanner {
   const PlannedRange* previous_range(std::size_t cluster, BlockUse use) const;
   const PlannedCluster* previous_cluster(std::size_t cluster) const;
 
+  // ledger.cpp: what is taken, and what is kept open for growth
+  void hold(const Request& request);
+  void claim(const Claim& claim);
+  void unclaim(Pool& pool, std::multimap<uint128, Claim>::iterator claim);
+  void assign(std::size_t cluster, PlannedRange range, bool grows = true);
+  static bool grows_at(const Pool& pool, const Prefix& prefix);
+  static void reopen(Pool& pool, const Prefix& part);
+  void find_rooms();
+  void keep_rooms_right(Pool& pool, const Prefix& changed);
+
   // tracts.cpp: what belongs together
   void find_tracts();
   void find_tracts_of(int region);
@@ -103,7 +111,8 @@ class FamilyPlanner {
   void keep_tracts_right(const Claim& claim);
   bool foreign_inside(const Pool& pool, const Prefix& cover, int region) const;
 
-  // placement.cpp: where new ranges go. Each returns what had no room.
+  // placement.cpp: where new ranges go, beside what there is or (layout.cpp) in tracts of their
+  // own. Each returns what had no room.
   std::vector<Request> place(std::vector<Request> requests);
   std::vector<Request> place_batch(Batch& batch, std::size_t tier);
   void join_tracts(Batch& batch);
@@ -135,7 +144,7 @@ class FamilyPlanner {
   std::vector<Pool> pools_;
   std::vector<std::vector<Tract>> tracts_;  // by region
   bool has_former_ = false;                 // clusters of an earlier plan, or of this one, stay
-  bool mapped_ = false;                     // tracts_ are found and kept right
+  bool mapped_ = false;                     // rooms and tracts_ are found and kept right
   std::vector<Request> requests_;
   std::vector<Assignment> assignments_;
 };

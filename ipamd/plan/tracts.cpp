@@ -38,7 +38,6 @@ void FamilyPlanner::add_to_tracts(const Claim& claim, std::size_t pool, bool clo
 }
 
 void FamilyPlanner::find_tracts() {
-  mapped_ = true;
   for (auto& tracts : tracts_) tracts.clear();
   for (std::size_t i = 0; i < pools_.size(); ++i)
     for (const auto& [base, claim] : pools_[i].claims)

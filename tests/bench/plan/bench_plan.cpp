@@ -179,12 +179,13 @@ bool bench_offline() {
 
 void bench_online() {
   for (unsigned load : {50U, 70U, 90U}) {
-    std::vector<Sum> sums(5);
+    std::vector<Sum> sums(6);
     for (unsigned regions : {3U, 12U})
       for (bool holes : {false, true})
         for (std::uint64_t seed = 1; seed <= 2; ++seed) {
           Trace trace = online_trace(seed, regions, load, holes, 200);
           auto all = strategies_for(trace.fleet, seed);
+          all.insert(all.begin() + 1, foreseeing_for(trace));
           for (std::size_t i = 0; i < all.size(); ++i) {
             sums[i].name = all[i]->name();
             run_online(sums[i], *all[i], trace);

@@ -238,7 +238,37 @@ class Ours final : public Strategy {
   Plan plan_;
 };
 
+// What a cluster will have at most stands in its fleet file from the beginning, or once it has
+// room.
+class Foreseeing final : public Strategy {
+ public:
+  explicit Foreseeing(const Trace& trace) : ours_(trace.fleet) {
+    for (const Step& step : trace.steps) {
+      FleetCluster& most = most_.try_emplace(step.cluster.name, step.cluster).first->second;
+      most.nodes = std::max(most.nodes, step.cluster.nodes);
+      most.services = std::max(most.services, step.cluster.services);
+    }
+  }
+  std::string name() const override { return "tombolo, foreseeing"; }
+  bool join(const FleetCluster& cluster) override {
+    return ours_.join(most_.at(cluster.name)) || ours_.join(cluster);
+  }
+  bool change(const FleetCluster& cluster) override {
+    return ours_.change(most_.at(cluster.name)) || ours_.change(cluster);
+  }
+  void leave(const std::string& name) override { ours_.leave(name); }
+  Plan plan() const override { return ours_.plan(); }
+
+ private:
+  Ours ours_;
+  std::map<std::string, FleetCluster> most_;
+};
+
 }  // namespace
+
+std::unique_ptr<Strategy> foreseeing_for(const Trace& trace) {
+  return std::make_unique<Foreseeing>(trace);
+}
 
 std::unique_ptr<Strategy> planner_for(const Fleet& fleet) {
   return std::make_unique<Ours>(fleet);

@@ -23,8 +23,10 @@ class Strategy {
 
 // All of them, for one trace. `fleet` has no clusters and outlives them.
 std::vector<std::unique_ptr<Strategy>> strategies_for(const Fleet& fleet, std::uint64_t seed);
-// The planner, and its way with all clusters at once.
 std::unique_ptr<Strategy> planner_for(const Fleet& fleet);
+// The planner with every cluster's largest size of the trace from the day it joins, where that has
+// room then: what knowing the future is worth. The trace outlives it.
+std::unique_ptr<Strategy> foreseeing_for(const Trace& trace);
 
 enum class Pick { kNext, kLowest, kRandom, kSmallest };
 std::unique_ptr<Strategy> other_for(const Fleet& fleet, Pick pick, std::uint64_t seed);
