@@ -36,6 +36,8 @@ struct ClaimPool {
   std::vector<IpRange> ranges;
   int block_length = 0;  // 0: underlay, claimed address by address; else the blocks of an overlay
   Rest rest;             // of an address; of an overlay, of a block
+  // Shared with other clusters: claimed only in the parts that this one has (ipamd/grants).
+  bool granted = false;
   // Overlay only: how many one node may have, and how long one is kept that has no lease.
   std::size_t most_blocks = 64;
   Duration block_idle = std::chrono::minutes(5);
@@ -124,7 +126,8 @@ class Claims {
 
   // Every address of every interface in one transaction, or none. A holder that has claims already
   // (an ADD whose answer was lost) gets those that fit and gives the others back.
-  //   kResourceExhausted   no address is free, or none has rested enough (with the time)
+  //   kResourceExhausted   no address is free, or none has rested enough (with the time), or of a
+  //                        pool of several clusters this one has no part
   //   kAlreadyExists, kOutOfRange   of an exact address
   //   kFailedPrecondition  none of a wish's pools is known or has the family
   //   kUnavailable         the store is away, has not been read or was just restored; the claim may
@@ -247,8 +250,10 @@ class ClaimJanitor {
   asio::awaitable<Result<ClaimsSwept>> sweep(std::function<KeptFor(const std::string&)> kept_for);
 
   // Releases what these nodes hold, as their agents would: how many. Only for nodes that are known
-  // to be gone for ever with all their pods. kUnavailable, kAborted: later.
-  asio::awaitable<Result<std::size_t>> release_nodes(std::set<std::string> nodes);
+  // to be gone for ever with all their pods. What does not hold in the store (`only_if`) stops it.
+  // kUnavailable, kAborted: later.
+  asio::awaitable<Result<std::size_t>> release_nodes(std::set<std::string> nodes,
+                                                     std::vector<Compare> only_if = {});
 
  private:
   asio::awaitable<Result<std::size_t>> free_of(std::string identity,

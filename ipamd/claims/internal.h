@@ -11,6 +11,7 @@
 #include "core/metrics.h"
 #include "core/store/follow.h"
 #include "ipamd/claims/claims.h"
+#include "ipamd/grants/grants.h"
 
 namespace tombolo {
 
@@ -77,6 +78,8 @@ class RecordView {
   // Erases what is not in `keys` and not newer than the list.
   virtual void keep_only(const std::set<std::string>& keys, std::int64_t revision) = 0;
   virtual void clear() = 0;
+  // Everything that is put from now on is of this store.
+  virtual void use_store(std::uint64_t) {}
 };
 
 // Claims and claimants.
@@ -102,6 +105,11 @@ class ClaimView final : public RecordView {
   void erase(const std::string& key, std::int64_t revision) override;
   void keep_only(const std::set<std::string>& keys, std::int64_t revision) override;
   void clear() override;
+  void use_store(std::uint64_t cluster_id) override { store_id_ = cluster_id; }
+
+  // Of a pool that several clusters share: the record that a new claim must compare, and its
+  // revision, 0 when there is none. Nothing: the pool is this cluster's alone.
+  std::optional<std::pair<std::string, std::int64_t>> guard(std::string_view pool) const;
 
   Seen find(const PooledIp& address) const;
   SeenClaimant claimant(const std::string& identity) const;
@@ -133,14 +141,25 @@ class ClaimView final : public RecordView {
     boost::unordered_flat_map<Ip, Record, std::hash<Ip>> records;
     std::set<Ip> pending;
     std::optional<PoolOrder> order;  // of a pool of ours
+    std::vector<IpRange> ranges;     // of it
+    Rest rest;
+    bool granted = false;
   };
+  struct SeenParts {
+    std::int64_t revision = 0;
+    std::optional<grants::PoolParts> parts;  // nothing: it cannot be read
+  };
+  std::vector<IpRange> ranges_of(const std::string& name, const Pool& pool) const;
+  void reorder(const std::string& name);
   void set(const PooledIp& address, Record record);
   void forget(const PooledIp& address, std::int64_t revision);
   static void settle(Pool& pool, Ip ip);
   void put_claimant(const KeyValue& kv, Result<Claimant> claimant);
 
   std::string node_;
+  std::uint64_t store_id_ = 0;
   std::map<std::string, Pool, std::less<>> pools_;
+  std::map<std::string, SeenParts, std::less<>> parts_;
   std::map<std::string, SeenClaimant> claimants_;
   std::map<std::string, std::set<PooledIp>, std::less<>> mine_;  // by holder
 };
@@ -188,6 +207,7 @@ class SharedRecords final : private FollowHandler {
   void on_delete_at(const std::string& key, std::int64_t revision) override;
   void on_listed(const std::set<std::string>& keys) override;
   void learn(const TxnResult& result, std::vector<Operation> operations);
+  void relearn(const TxnResult& result, const std::vector<std::string>& keys);
   void learn(const RangeResult& range, const std::string& key, std::int64_t revision);
   asio::awaitable<Result<TxnResult>> ask(TxnRequest request);
 
@@ -223,6 +243,8 @@ class ComparedWrites {
   void erase(std::string key, std::int64_t revision);
   void put(const ClaimView& view, const AddressClaim& claim);
   void put(const ClaimView& view, const Claimant& claimant);  // without addresses: deletes it
+  // Compares, and writes nothing.
+  void guard(const std::string& key, std::int64_t revision) { compare(key, revision); }
   bool full(std::size_t more) const { return request_.compares.size() + more > kMaxKeys; }
   bool empty() const { return request_.compares.empty(); }
   std::size_t size() const { return request_.compares.size(); }

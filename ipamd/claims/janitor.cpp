@@ -133,7 +133,8 @@ asio::awaitable<Result<std::size_t>> ClaimJanitor::forget() {
   co_return forgotten;
 }
 
-asio::awaitable<Result<std::size_t>> ClaimJanitor::release_nodes(std::set<std::string> nodes) {
+asio::awaitable<Result<std::size_t>> ClaimJanitor::release_nodes(std::set<std::string> nodes,
+                                                                 std::vector<Compare> only_if) {
   CO_TRY_OK(records_->ready());
   std::vector<AddressClaim> claims = view_->claims_of_nodes(nodes);
   std::size_t count = 0;
@@ -148,6 +149,7 @@ asio::awaitable<Result<std::size_t>> ClaimJanitor::release_nodes(std::set<std::s
     if (writes.empty()) continue;
     std::size_t these = writes.size();
     TxnRequest request = writes.take();
+    for (const Compare& compare : only_if) request.compares.push_back(compare);
     CO_TRY(done, co_await records_->write(std::move(request)));
     if (!done)
       co_return fail(Code::kAborted, "claims of nodes that are gone changed: {} are released",

@@ -129,7 +129,12 @@ TEST_CASE("janitor: what a node held that is gone for ever") {
   other.set_pools({{"campus", {range("10.9.0.1", "10.9.0.40")}, 0, {0, 0}}});
   REQUIRE(other.take(wanted("c")));
   world.drive.settle();
-  REQUIRE(world.drive.run(world.janitor->release_nodes({"n1"})) == 2);
+  Compare gone{.key = "alive", .target = Compare::Target::kVersion};
+  REQUIRE(world.drive.run(world.kv.put({"alive", "", 0})));
+  auto refused = world.drive.run(world.janitor->release_nodes({"n1"}, {gone}));
+  REQUIRE(refused.error().code == Code::kAborted);
+  REQUIRE(world.drive.run(world.kv.erase({"alive", ""})));
+  REQUIRE(world.drive.run(world.janitor->release_nodes({"n1"}, {gone})) == 2);
   REQUIRE(world.drive.until([&] { return world.node.claims->claims_of_node().empty(); }));
   REQUIRE(other.claims->claims_of_node().size() == 1);
   // The fixed address is kept for its identity.

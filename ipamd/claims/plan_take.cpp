@@ -49,6 +49,8 @@ class TakePlanner {
     for (const auto& [address, claim] : written_) writes_.put(view_, claim);
     for (const auto& [identity, claimant] : claimants_)
       if (claimant != view_.claimant(identity).claimant) writes_.put(view_, claimant);
+    // A part of a shared pool that is given back meanwhile stops this.
+    for (const auto& [key, revision] : guards_) writes_.guard(key, revision);
     if (writes_.size() > ComparedWrites::kMaxKeys) {
       for (const PooledIp& address : plan_.chosen) view_.end_pending(address);
       return fail(Code::kInvalidArgument, "{} records would change in one transaction, over {}",
@@ -127,9 +129,18 @@ class TakePlanner {
       if (patience == Patience::kRested && (wish.pools.size() == 1 || wish.exact)) continue;
       for (const std::string& name : wish.pools) {
         PoolOrder* pool = view_.pool(name);
-        if (pool == nullptr || !pool->has(wish.family)) continue;
+        if (pool == nullptr) continue;
+        auto guard = view_.guard(name);
+        if (!pool->has(wish.family)) {
+          if (guard && !why)
+            why = fail(Code::kResourceExhausted,
+                       "pool {}: its home has granted this cluster no part of it yet", name)
+                      .error();
+          continue;
+        }
         Result<Ip> ip = wish.exact ? exact(name, *pool, *wish.exact, identity)
                                    : pool->choose(wish.family, now_ms_, patience, place_);
+        if (ip && guard) guards_.insert(*guard);
         if (ip) return PooledIp{name, *ip};
         if (patience == Patience::kNone && !why)
           why = std::move(ip).error().with_context(fmt::format("pool {}", name));
@@ -243,6 +254,7 @@ class TakePlanner {
   ComparedWrites writes_;
   std::map<PooledIp, AddressClaim> written_;
   std::map<std::string, Claimant> claimants_;
+  std::map<std::string, std::int64_t> guards_;  // key and revision
 };
 
 }  // namespace

@@ -6,6 +6,7 @@ namespace tombolo {
 namespace {
 
 static_assert(records::kClaimsPrefix.starts_with(kClaimRecordsPrefix));
+static_assert(grants::kPartsPrefix.starts_with(kClaimRecordsPrefix));
 static_assert(records::kClaimantsPrefix.starts_with(kClaimRecordsPrefix));
 
 FollowOptions follow_options(std::string name, std::string_view prefix, Duration retry_cap) {
@@ -14,11 +15,6 @@ FollowOptions follow_options(std::string name, std::string_view prefix, Duration
   options.prefix = prefix;
   options.retry_cap = retry_cap;
   return options;
-}
-
-const std::string& key_of(const Operation& operation) {
-  if (const auto* put = std::get_if<Put>(&operation)) return put->key;
-  return std::get<Delete>(operation).key;
 }
 
 }  // namespace
@@ -95,6 +91,7 @@ void SharedRecords::on_listing(std::int64_t revision, std::uint64_t cluster_id) 
   }
   synced_ = false;
   cluster_id_ = cluster_id;
+  view_.use_store(cluster_id);
   listing_ = revision;
 }
 
@@ -136,9 +133,16 @@ asio::awaitable<Result<TxnResult>> SharedRecords::ask(TxnRequest request) {
 
 asio::awaitable<Result<bool>> SharedRecords::write(TxnRequest request) {
   std::vector<Operation> operations = request.then;
+  std::vector<std::string> read;
+  for (const Operation& operation : request.otherwise)
+    read.push_back(std::get<RangeRequest>(operation).key);
   CO_TRY(done, co_await ask(std::move(request)));
-  if (!done.succeeded) conflicts_total_.increment();
-  learn(done, std::move(operations));
+  if (done.succeeded) {
+    learn(done, std::move(operations));
+  } else {
+    conflicts_total_.increment();
+    relearn(done, read);
+  }
   co_return done.succeeded;
 }
 
@@ -159,15 +163,17 @@ void SharedRecords::learn(const RangeResult& range, const std::string& key, std:
 }
 
 void SharedRecords::learn(const TxnResult& result, std::vector<Operation> operations) {
-  for (std::size_t i = 0; i < operations.size(); ++i) {
-    if (!result.succeeded) {
-      if (i < result.ranges.size()) learn(result.ranges[i], key_of(operations[i]), result.revision);
-    } else if (auto* put = std::get_if<Put>(&operations[i])) {
+  for (Operation& operation : operations) {
+    if (auto* put = std::get_if<Put>(&operation))
       on_put({std::move(put->key), std::move(put->value), 0, result.revision, 0, 0});
-    } else {
-      view_.erase(key_of(operations[i]), result.revision);
-    }
+    else
+      view_.erase(std::get<Delete>(operation).key, result.revision);
   }
+}
+
+void SharedRecords::relearn(const TxnResult& result, const std::vector<std::string>& keys) {
+  for (std::size_t i = 0; i < keys.size() && i < result.ranges.size(); ++i)
+    learn(result.ranges[i], keys[i], result.revision);
 }
 
 }  // namespace tombolo

@@ -23,25 +23,65 @@ std::optional<PooledIp> address_of(std::string_view key) {
 
 Result<void> ClaimView::set_pools(std::vector<ClaimPool> pools) {
   std::map<std::string, PoolOrder> orders;
-  for (ClaimPool& pool : pools) {
+  for (const ClaimPool& pool : pools) {
     if (pool.block_length != 0) continue;
     auto [at, is_new] = orders.try_emplace(pool.name);
     if (!is_new) return fail(Code::kInvalidArgument, "pool {} is there twice", pool.name);
-    if (auto set = at->second.set_ranges(std::move(pool.ranges)); !set)
+    if (auto set = at->second.set_ranges(pool.ranges); !set)
       return std::unexpected(std::move(set).error().with_context("pool " + pool.name));
-    at->second.set_rest(pool.rest);
   }
   for (auto& [name, pool] : pools_) pool.order.reset();
-  for (auto& [name, order] : orders) {
-    Pool& pool = pools_[name];
-    pool.order = std::move(order);
-    for (const auto& [ip, record] : pool.records) settle(pool, ip);
-    for (Ip ip : pool.pending) settle(pool, ip);
+  for (ClaimPool& pool : pools) {
+    if (pool.block_length != 0) continue;
+    Pool& at = pools_[pool.name];
+    at.order = std::move(orders[pool.name]);
+    at.ranges = std::move(pool.ranges);
+    at.rest = pool.rest;
+    at.granted = pool.granted;
+    reorder(pool.name);
   }
   std::erase_if(pools_, [](const auto& entry) {
     return !entry.second.order && entry.second.records.empty() && entry.second.pending.empty();
   });
   return {};
+}
+
+// Of a pool that several clusters share: what is in the parts that this one has, in this store.
+std::vector<IpRange> ClaimView::ranges_of(const std::string& name, const Pool& pool) const {
+  if (!pool.granted) return pool.ranges;
+  std::vector<IpRange> ranges;
+  auto seen = parts_.find(name);
+  if (seen == parts_.end() || !seen->second.parts || seen->second.parts->store_id != store_id_)
+    return ranges;
+  for (const grants::Part& part : seen->second.parts->parts)
+    for (const IpRange& range : pool.ranges) {
+      IpRange common{std::max(range.first, part.range.first()),
+                     std::min(range.last, part.range.last())};
+      if (part.state == grants::PartState::kHeld && common.first <= common.last)
+        ranges.push_back(common);
+    }
+  return ranges;
+}
+
+void ClaimView::reorder(const std::string& name) {
+  auto at = pools_.find(name);
+  if (at == pools_.end() || !at->second.order) return;
+  Pool& pool = at->second;
+  // Parts that overlap allow nothing.
+  if (!pool.order->set_ranges(ranges_of(name, pool))) {
+    auto none = pool.order->set_ranges({});
+    ENSURE(none.has_value(), "no range is always good");
+  }
+  pool.order->set_rest(pool.rest);
+  for (const auto& [ip, record] : pool.records) settle(pool, ip);
+  for (Ip ip : pool.pending) settle(pool, ip);
+}
+
+std::optional<std::pair<std::string, std::int64_t>> ClaimView::guard(std::string_view pool) const {
+  auto at = pools_.find(pool);
+  if (at == pools_.end() || !at->second.granted) return std::nullopt;
+  auto seen = parts_.find(pool);
+  return std::pair(grants::parts_key(pool), seen == parts_.end() ? 0 : seen->second.revision);
 }
 
 // The order is told what the record says.
@@ -84,6 +124,17 @@ void ClaimView::forget(const PooledIp& address, std::int64_t revision) {
 }
 
 Result<void> ClaimView::put(const KeyValue& kv, std::int64_t now_ms) {
+  if (kv.key.starts_with(grants::kPartsPrefix)) {
+    std::string pool = kv.key.substr(grants::kPartsPrefix.size());
+    SeenParts& seen = parts_[pool];
+    if (seen.revision > kv.mod_revision) return {};
+    Result<grants::PoolParts> parts = grants::decode_parts(kv);
+    seen = {kv.mod_revision, std::nullopt};
+    if (parts) seen.parts = std::move(*parts);
+    reorder(pool);
+    if (!parts) return std::unexpected(std::move(parts).error());
+    return {};
+  }
   if (kv.key.starts_with(records::kClaimantsPrefix)) {
     Result<Claimant> claimant = records::decode_claimant(kv);
     std::optional<Error> why;
@@ -124,7 +175,13 @@ void ClaimView::put_claimant(const KeyValue& kv, Result<Claimant> claimant) {
 }
 
 void ClaimView::erase(const std::string& key, std::int64_t revision) {
-  if (key.starts_with(records::kClaimantsPrefix)) {
+  if (key.starts_with(grants::kPartsPrefix)) {
+    std::string pool = key.substr(grants::kPartsPrefix.size());
+    auto at = parts_.find(pool);
+    if (at == parts_.end() || at->second.revision > revision) return;
+    parts_.erase(at);
+    reorder(pool);
+  } else if (key.starts_with(records::kClaimantsPrefix)) {
     auto at = claimants_.find(key.substr(records::kClaimantsPrefix.size()));
     if (at != claimants_.end() && at->second.revision <= revision) claimants_.erase(at);
   } else if (auto address = address_of(key)) {
@@ -139,6 +196,9 @@ void ClaimView::keep_only(const std::set<std::string>& keys, std::int64_t revisi
       if (std::string key = fmt::format("{}{}/{}", records::kClaimsPrefix, name, ip.str());
           !keys.contains(key))
         gone.push_back(std::move(key));
+  for (const auto& [pool, seen] : parts_)
+    if (std::string key = grants::parts_key(pool); !keys.contains(key))
+      gone.push_back(std::move(key));
   for (const auto& [identity, seen] : claimants_)
     if (std::string key = fmt::format("{}{}", records::kClaimantsPrefix, identity);
         !keys.contains(key))
@@ -153,6 +213,8 @@ void ClaimView::clear() {
   }
   claimants_.clear();
   mine_.clear();
+  auto parts = std::exchange(parts_, {});
+  for (const auto& [name, seen] : parts) reorder(name);
 }
 
 ClaimView::Seen ClaimView::find(const PooledIp& address) const {

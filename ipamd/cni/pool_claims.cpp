@@ -36,6 +36,7 @@ void CniService::take_pools() {
     shared.ranges = catalog.usable(pool);
     shared.block_length = pool.block_length;
     shared.rest = pool.rest;
+    shared.granted = pool.sharing.has_value();
     book_.set_rest(pool.name, pool.rest);
     if (pool.kind == PoolKind::kOverlay) {
       overlay.push_back(std::move(shared));

@@ -20,6 +20,11 @@ class Grantee {
       own.home = facts_.home;
       own.store_id = facts_.store_id;
       own.generation = {1, facts_.random};
+    } else if (own.home != facts_.home && own.parts.empty()) {
+      // Another pool of that name.
+      own.home = facts_.home;
+      own.home_generation = {};
+      forget(own.generation.number);
     } else if (own.home != facts_.home) {
       step_.problems.push_back(
           fmt::format("the home is {}, but the parts are of {}: nothing is taken over and nothing "

@@ -222,6 +222,27 @@ TEST_CASE("grants: both stores are put back: an operator decides") {
   REQUIRE(pair.held("west") == "10.9.0.8/30");
 }
 
+TEST_CASE("grants: another home is followed when nothing of the first is left") {
+  PoolParts parts;
+  parts.home = "west";
+  parts.store_id = 1;
+  parts.generation = {3, 9};
+  parts.parts = {{5, prefix("10.9.0.0/30"), PartState::kReturning}};
+  GranteeFacts facts;
+  facts.pool = "racks";
+  facts.self = "north";
+  facts.home = "east";
+  facts.store_id = 1;
+  GranteeStep kept = next_parts(parts, facts);
+  REQUIRE(kept.parts == parts);
+  REQUIRE_THAT(kept.problems.at(0), ContainsSubstring("the home is east, but the parts are of"));
+  parts.parts.clear();
+  GranteeStep moved = next_parts(parts, facts);
+  REQUIRE(moved.parts.home == "east");
+  REQUIRE(moved.parts.generation.number == 4);
+  REQUIRE(moved.parts.forgetful);
+}
+
 TEST_CASE("grants: two homes grant nothing") {
   HomeFacts facts;
   facts.pool = "racks";

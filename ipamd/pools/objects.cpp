@@ -101,6 +101,9 @@ std::string changed_for_ever(const IpPool& now, const IpPool& in_force) {
     return differs("allowedUses", use(now), use(in_force));
   if (now.block_length != in_force.block_length)
     return differs("blockLength", now.block_length, in_force.block_length);
+  // Nodes that do not know it yet would claim without asking.
+  auto home = [](const IpPool& pool) { return pool.sharing ? pool.sharing->home : "(none)"; };
+  if (home(now) != home(in_force)) return differs("sharing.home", home(now), home(in_force));
   return {};
 }
 

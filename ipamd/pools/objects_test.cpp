@@ -89,6 +89,10 @@ TEST_CASE("subnet, kind and block length never change") {
        "kind is overlay, in force is underlay"},
       {"block length", "subnet: 10.0.0.0/24, kind: overlay, blockLength: 28",
        "subnet: 10.0.0.0/24, kind: overlay, blockLength: 27", "blockLength is 28, in force is 27"},
+      {"sharing", "subnet: 10.0.0.0/24, sharing: {home: east}", "subnet: 10.0.0.0/24",
+       "sharing.home is east, in force is (none)"},
+      {"who shares", "subnet: 10.0.0.0/24, sharing: {home: east, clusters: [west]}",
+       "subnet: 10.0.0.0/24, sharing: {home: east}", ""},
   }));
   CAPTURE(test.name);
   auto now = catalog_of({object(pool("a", test.now))});

@@ -9,6 +9,9 @@ namespace {
 
 constexpr std::size_t kMostEntries = 10'000;  // of any list
 constexpr int kLongestBlock = 16;             // bits between a pool's subnet and a node's block
+constexpr int kLongestPart = 12;              // and a part of a pool of several clusters
+constexpr int kUsualPart = 4;
+constexpr std::size_t kMostClusters = 255;
 
 std::string place_of(const Cursor& cursor) {
   // An error at the cursor begins with its place.
@@ -189,6 +192,37 @@ Result<void> read_uses(const Cursor& uses, IpPool& pool) {
   return {};
 }
 
+Result<void> read_sharing(const Cursor& sharing, IpPool& pool) {
+  if (sharing.is_null()) return {};
+  TRY_OK(sharing.expect_object());
+  TRY_OK(sharing.only({"home", "clusters", "partLength"}));
+  if (pool.kind == PoolKind::kOverlay || pool.load_balancer)
+    return sharing.error("belongs to underlay pools for Workload");
+  PoolSharing read;
+  Cursor home_field = sharing["home"];
+  TRY(home, home_field.string());
+  if (!is_dns_label(home)) return home_field.error("is not the name of a cluster");
+  read.home = std::move(home);
+  Cursor clusters = sharing["clusters"];
+  TRY(names, clusters.string_list());
+  if (names.size() > kMostClusters)
+    return clusters.error(fmt::format("{} entries; the limit is {}", names.size(), kMostClusters));
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (!is_dns_label(names[i])) return clusters.at(i).error("is not the name of a cluster");
+  names.push_back(read.home);
+  std::ranges::sort(names);
+  auto twice = std::ranges::unique(names);
+  names.erase(twice.begin(), twice.end());
+  read.clusters = std::move(names);
+  int subnet = pool.subnet.length();
+  int bits = bits_of(pool.family);
+  TRY(length, sharing["partLength"].integer_or(std::min(subnet + kUsualPart, bits), subnet,
+                                               std::min(subnet + kLongestPart, bits)));
+  read.part_length = static_cast<int>(length);
+  pool.sharing = std::move(read);
+  return {};
+}
+
 Result<std::string> read_name(const Cursor& document) {
   Cursor metadata = document["metadata"];
   TRY_OK(metadata.expect_object());
@@ -215,10 +249,11 @@ Result<IpPool> parse_ip_pool(const Cursor& document) {
                     "blockLength",   "default",           "disable",      "rest",
                     "podAffinity",   "namespaceAffinity", "nodeAffinity", "namespaceName",
                     "nodeName",      "multusName",        "ownerName",    "interfaceName",
-                    "conflictProbe", "gatewayProbe",      "allowedUses"}));
+                    "conflictProbe", "gatewayProbe",      "allowedUses",  "sharing"}));
   TRY_OK(read_addresses(spec, pool));
   TRY_OK(read_kind(spec, pool));
   TRY_OK(read_uses(spec["allowedUses"], pool));
+  TRY_OK(read_sharing(spec["sharing"], pool));
   TRY(vlan, spec["vlan"].integer_or(0, 0, 4094));
   pool.vlan = static_cast<int>(vlan);
   TRY(is_default, spec["default"].boolean_or(false));

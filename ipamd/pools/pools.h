@@ -50,6 +50,14 @@ struct PoolAffinity {
   std::vector<std::string> interfaces;  // names in the pod
 };
 
+// Of an underlay pool that several clusters use: docs/adr/0009.
+struct PoolSharing {
+  std::string home;                   // the cluster that grants parts of it
+  std::vector<std::string> clusters;  // to whom; the home's own document counts. Sorted
+  int part_length = 0;                // prefix length of a part
+  bool operator==(const PoolSharing&) const = default;
+};
+
 struct IpPool {
   std::string name;
   std::string place;  // "FILE:LINE", for errors
@@ -64,6 +72,7 @@ struct IpPool {
   int block_length = 0;  // of a node's block, overlay only
   bool is_default = false;
   bool disabled = false;
+  std::optional<PoolSharing> sharing;
   bool load_balancer = false;  // allowedUses: [LoadBalancer]: for services, never for pods
   // Before use, where the call names the device: does anybody else have the address, and does the
   // gateway answer (ipamd/probe). By default of underlay pools, the second when there is a gateway.
@@ -73,8 +82,8 @@ struct IpPool {
   PoolAffinity affinity;
 };
 
-// What of a pool never changes (subnet, kind, blockLength), as a text for errors: "subnet is
-// 10.0.0.0/24, in force is 10.0.0.0/25"; empty: nothing differs.
+// What of a pool never changes (subnet, kind, blockLength, sharing.home), as a text for errors:
+// "subnet is 10.0.0.0/24, in force is 10.0.0.0/25"; empty: nothing differs.
 std::string changed_for_ever(const IpPool& now, const IpPool& in_force);
 
 // Addresses that no pool gives out.
