@@ -295,7 +295,7 @@ asio::awaitable<Answer<json::object>> CniService::remove(Call call) {
       break;
     }
   }
-  if (mode != Mode::kChained) co_await release_waiting(std::move(container_id), std::move(key));
+  if (mode != Mode::kChained) co_await release_waiting(std::move(container_id), std::move(held));
   co_return json::object{};
 }
 

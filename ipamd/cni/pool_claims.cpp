@@ -72,24 +72,29 @@ void CniService::forget_waiting(const Lease& lease) {
   if (at->second.empty()) pooled_->waiting.erase(at);
 }
 
-// DEL of any interface means that the pod goes: what waits for its others is free. The caller holds
-// `own_key`.
-asio::awaitable<void> CniService::release_waiting(std::string container_id, std::string own_key) {
+// DEL of any interface means that the pod goes: what waits for its others is free. `own`: the key
+// of the DEL, if it still has it. It goes first and is given back: DELs of two interfaces, each
+// with its own key, would wait for each other.
+asio::awaitable<void> CniService::release_waiting(std::string container_id,
+                                                  std::unique_ptr<KeyHeld> own) {
   if (!pooled_) co_return;
+  if (own) co_await release_one_waiting(own->key());
+  own.reset();
   auto at = pooled_->waiting.find(container_id);
   if (at == pooled_->waiting.end()) co_return;
   std::set<std::string> keys = at->second;
   for (const std::string& key : keys) {
-    std::optional<KeyHeld> held;
-    if (key != own_key) {
-      if (auto taken = co_await take_key(key); !taken) co_return;
-      held.emplace(*this, key);
-    }
-    auto lease = held_lease(key);
-    if (!lease || !is_waiting(*lease)) continue;
-    auto released = co_await detach(key);
-    if (!released) log_.warning("{} keeps its addresses: {}", key, released.error().message);
+    if (auto taken = co_await take_key(key); !taken) co_return;
+    KeyHeld held(*this, key);
+    co_await release_one_waiting(key);
   }
+}
+
+asio::awaitable<void> CniService::release_one_waiting(std::string key) {
+  auto lease = held_lease(key);
+  if (!lease || !is_waiting(*lease)) co_return;
+  auto released = co_await detach(key);
+  if (!released) log_.warning("{} keeps its addresses: {}", key, released.error().message);
 }
 
 void CniService::free_claims(const Lease& lease) {

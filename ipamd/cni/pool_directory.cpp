@@ -20,6 +20,16 @@ std::vector<std::string> controller_names(const std::string& pod_name) {
   return names;
 }
 
+// Of a controller whose name the pod's begins with. A pod makes no pods, and a StatefulSet only
+// NAME-ORDINAL.
+bool may_make(const PodInfo& controller, std::string_view pod_name) {
+  if (controller.kind == "Pod") return false;
+  if (controller.kind != "StatefulSet") return true;
+  std::string_view rest = pod_name.substr(controller.name.size() + 1);
+  return !rest.empty() &&
+         std::ranges::all_of(rest, [](char digit) { return digit >= '0' && digit <= '9'; });
+}
+
 RangeRequest pod_key(const std::string& name_space, const std::string& pod_name) {
   RangeRequest request;
   request.key = fmt::format("{}{}/{}/Pod", records::kPodInfoPrefix, name_space, pod_name);
@@ -78,13 +88,15 @@ asio::awaitable<Result<PodInfo>> PoolDirectory::find_pod(std::string name_space,
   CO_TRY(answer, co_await kv_.txn(std::move(request)));
   // In the order of the questions: the pod itself, then longer names first.
   for (const RangeResult& range : answer.ranges) {
+    std::optional<PodInfo> found;
     for (const KeyValue& kv : range.kvs) {
       bool itself = &range == &answer.ranges.front();
       CO_TRY(info, records::decode_pod_info(kv));
-      // A pod of the name of a controller makes no pods.
-      if (!itself && info.kind == "Pod") continue;
-      co_return info;
+      if (!itself && !may_make(info, pod_name)) continue;
+      // Of controllers of one name, the StatefulSet whose ordinal the rest is.
+      if (!found || info.kind == "StatefulSet") found = std::move(info);
     }
+    if (found) co_return std::move(*found);
   }
   co_return fail(Code::kNotFound, "nothing is known of the pod {}/{}", name_space, pod_name);
 }

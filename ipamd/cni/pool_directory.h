@@ -6,6 +6,7 @@
 // Control thread.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,7 +31,11 @@ class PoolDirectory {
   const PoolCatalog& catalog();
   // Another number for every catalog; 0 before the first.
   std::uint64_t generation() const { return generation_; }
-  bool any() { return !catalog().pools().empty(); }
+  // One that is for pods. Those for services are none of their business.
+  bool any() {
+    return std::ranges::any_of(catalog().pools(),
+                               [](const IpPool& pool) { return !pool.load_balancer; });
+  }
   // Why the rows make no catalog; empty: they do.
   const std::string& trouble() const { return trouble_; }
 

@@ -13,6 +13,12 @@ using Claimed = std::set<std::string>;
 
 const std::string kRacks = R"({"ipv4": ["racks"]})";
 
+asio::awaitable<void> delete_one(CniService& service, cni::Call call, int& done) {
+  auto answer = co_await service.handle(std::move(call));
+  REQUIRE(answer);
+  ++done;
+}
+
 TEST_CASE("the pool that an ADD draws from") {
   PoolCluster cluster;
   NodeWorld world("n1");
@@ -26,6 +32,11 @@ TEST_CASE("the pool that an ADD draws from") {
   cluster.tell("shop", "plain", {});
   cluster.tell("shop", "wrong", {{"ipam.tombolo.io/ippool", R"({"ipv4": ["x"]})"}});
   cluster.tell("shop", "web", {{"ipam.tombolo.io/ippool", kRacks}}, {}, "Deployment", 2);
+  cluster.tell("shop", "two", {{"ipam.tombolo.io/ippool", R"({"ipv4": ["storage"]})"}}, {},
+               "Deployment", 1);
+  cluster.tell("shop", "two",
+               {{"ipam.tombolo.io/ippool", kRacks}, {"ipam.tombolo.io/fixed", "false"}}, {},
+               "StatefulSet", 1);
   struct Case {
     std::string name;
     std::string pod;
@@ -37,6 +48,8 @@ TEST_CASE("the pool that an ADD draws from") {
       {"namespace", "team/by-namespace", "172.18.42.1"},
       {"default pool", "open/by-default", "172.18.43."},
       {"nobody's pool", "shop/plain", "10.7.1.1/32"},
+      {"a StatefulSet's pod, beside a Deployment of its name", "shop/two-0", "172.18.41.4"},
+      {"a Deployment's pod, beside a StatefulSet of its name", "shop/two-7d9f-x2x", "172.18.42.1"},
       {"a Deployment's pod", "shop/web-7d9f-x2x", "172.18.41.4"},
       {"no name at all", "", "10.7.1.1/32"},
       {"a pool that is not there", "shop/wrong",
@@ -73,6 +86,36 @@ TEST_CASE("without its store an ADD that needs a pool says so, and no other pool
   REQUIRE(cluster.claims().size() == 1);
   node.kv().set_connected(true);
   REQUIRE(node.add_soon("c", "shop/web").starts_with("172."));
+}
+
+TEST_CASE("a pool for services is none of the pods' business") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world,
+                "apiVersion: tombolo.io/v1alpha1\nkind: IPPool\nmetadata: {name: edge}\n"
+                "spec: {subnet: 203.0.113.0/24, allowedUses: [LoadBalancer]}\n");
+  REQUIRE(node.add("a", "shop/nobody-knows-it") == "10.7.1.1/32");
+  node.kv().set_connected(false);
+  REQUIRE(node.add("b", "shop/nobody-knows-it").starts_with("10.7.1."));
+}
+
+TEST_CASE("two DELs of one container do not wait for each other") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippools", R"([{"ipv4": ["racks"]},
+                 {"interface": "net1", "ipv4": ["racks"]},
+                 {"interface": "net2", "ipv4": ["racks"]}])"}});
+  REQUIRE(node.add("a", "shop/web").starts_with("172.18.41.4"));
+  REQUIRE(node.service().book().leases().size() == 3);
+  int done = 0;
+  for (const char* interface : {"net1", "net2"})
+    cluster.loop.tasks().spawn(
+        interface,
+        delete_one(node.service(), node.call_of(Command::kDel, "a", "", interface), done));
+  REQUIRE(cluster.loop.reaches([&] { return done == 2; }));
+  REQUIRE(node.del("a").empty());
+  REQUIRE(cluster.loop.reaches([&] { return node.service().book().leases().empty(); }));
 }
 
 TEST_CASE("two nodes never give out one address, and a pool that is empty says so") {

@@ -109,7 +109,8 @@ void CniService::set_aside(const Lease& lease, const std::map<Ip, std::string>& 
     if (conflict == conflicts.end() || conflicts_.size() >= kMostConflicts) continue;
     LeaseBook::Wanted wanted;
     wanted.lease.network = kConflictNetwork;
-    wanted.lease.attachment.container_id = "conflict";
+    // Another node that finds the same conflict does not claim it in this one's place.
+    wanted.lease.attachment.container_id = "conflict-" + settings_.node;
     wanted.lease.attachment.interface_name = address.ip.str();
     wanted.lease.attachment.node = settings_.node;
     wanted.lease.attachment.mac = conflict->second;

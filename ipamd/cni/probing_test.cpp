@@ -75,7 +75,8 @@ TEST_CASE("an address that somebody has is set aside, over a restart, and anothe
     REQUIRE(world.prober.asked.size() == 3);
     REQUIRE(world.prober.asked.back().device == "eth1");
     REQUIRE(life.in_use() == 4);
-    REQUIRE(life.service().book().find("conflict/10.7.0.2")->attachment.mac == "02:00:00:00:00:99");
+    REQUIRE(life.service().book().find("conflict-n1/10.7.0.2")->attachment.mac ==
+            "02:00:00:00:00:99");
     REQUIRE(life.attachments().rows().size() == 1);
     // On the disk before the next life.
     REQUIRE(address_of(life.call(add_call("b"))) == "10.7.0.5/29");
@@ -89,7 +90,7 @@ TEST_CASE("an address that somebody has is set aside, over a restart, and anothe
   // Recovery is not for them, though they have no namespace.
   world.net.remove_namespace(kNetns);
   REQUIRE(life.reaches([&] { return life.in_use() == 3; }));
-  REQUIRE(life.service().book().find("conflict/10.7.0.3"));
+  REQUIRE(life.service().book().find("conflict-n1/10.7.0.3"));
 }
 
 TEST_CASE("a network where everything answers: the ADD fails, and the pool is not used up") {

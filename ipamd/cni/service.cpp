@@ -227,7 +227,7 @@ std::function<void()> CniService::undoer(Mode mode, const std::string& key) {
 
 asio::awaitable<void> CniService::undo_untold(Mode mode, std::string key, std::uint64_t sequence) {
   if (auto taken = co_await take_key(key); !taken) co_return;
-  KeyHeld held(*this, key);
+  auto held = std::make_unique<KeyHeld>(*this, key);
   Answer<void> undone;
   if (mode == Mode::kChained) {
     undone = co_await let_go(key, sequence);
@@ -235,7 +235,7 @@ asio::awaitable<void> CniService::undo_untold(Mode mode, std::string key, std::u
     auto now = held_lease(key);
     if (!now || now->sequence != sequence) co_return;
     undone = co_await detach(key);
-    co_await release_waiting(now->attachment.container_id, key);
+    co_await release_waiting(now->attachment.container_id, std::move(held));
   }
   if (undone)
     log_.info("the plugin of the ADD of {} ended before it passed the answer on: undone", key);

@@ -164,7 +164,9 @@ class CniService {
   void take_pools();
   void note_waiting(const Lease& lease);
   void forget_waiting(const Lease& lease);
-  asio::awaitable<void> release_waiting(std::string container_id, std::string own_key);
+  class KeyHeld;  // gives a key back at the end of its scope
+  asio::awaitable<void> release_waiting(std::string container_id, std::unique_ptr<KeyHeld> own);
+  asio::awaitable<void> release_one_waiting(std::string key);
   void free_claims(const Lease& lease);
   void free_claims_of(const std::vector<std::string>& keys);
   asio::awaitable<void> wait_until_freed(std::vector<std::string> keys);
@@ -222,7 +224,6 @@ class CniService {
   // The caller holds the key.
   asio::awaitable<cni::Answer<void>> detach(std::string key);
   asio::awaitable<cni::Answer<std::optional<Lease>>> take_down(std::string key);
-  class KeyHeld;  // gives a key back at the end of its scope
   asio::awaitable<cni::Answer<void>> detach_for_del(std::unique_ptr<KeyHeld> held);
   asio::awaitable<void> finish_release(std::unique_ptr<KeyHeld> held, LeaseBook::Held what,
                                        LeaseJournal::Ticket ticket, bool pooled);
