@@ -223,6 +223,16 @@ Result<void> read_sharing(const Cursor& sharing, IpPool& pool) {
   return {};
 }
 
+// A pool for services is for those of every namespace; what would say otherwise must not be
+// overlooked.
+Result<void> check_for_services(const Cursor& spec) {
+  for (const char* field : {"podAffinity", "namespaceAffinity", "nodeAffinity", "namespaceName",
+                            "nodeName", "multusName", "ownerName", "interfaceName"})
+    if (Cursor selector = spec[field]; !selector.is_null())
+      return selector.error("is for pools of pods: one for LoadBalancer serves every namespace");
+  return {};
+}
+
 Result<std::string> read_name(const Cursor& document) {
   Cursor metadata = document["metadata"];
   TRY_OK(metadata.expect_object());
@@ -275,6 +285,9 @@ Result<IpPool> parse_ip_pool(const Cursor& document) {
     pool.rest = {wanted * 1000, least * 1000};
   }
   TRY_OK(read_affinity(spec, pool.affinity));
+  if (pool.load_balancer) {
+    TRY_OK(check_for_services(spec));
+  }
   return pool;
 }
 

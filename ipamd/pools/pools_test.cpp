@@ -153,6 +153,10 @@ TEST_CASE("what is wrong is refused by name and place") {
             "{subnet: 10.0.0.0/24, nodeAffinity: {matchExpressions: "
             "[{key: a, operator: In}]}}"),
        "pools.yaml:4: spec.nodeAffinity.matchExpressions[0].values: needs at least one value"},
+      {"a pool for services of some",
+       pool("a", "{subnet: 10.0.0.0/24, allowedUses: [LoadBalancer], namespaceName: [shop]}"),
+       "pools.yaml:4: spec.namespaceName: is for pools of pods: one for LoadBalancer serves every "
+       "namespace"},
       {"reserved name", pool("node", "{subnet: 10.0.0.0/24}"),
        "pools.yaml:3: metadata.name: is the name of the node's own blocks"},
       {"other kind", "apiVersion: v1\nkind: Pod\n",

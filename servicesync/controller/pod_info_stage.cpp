@@ -6,6 +6,11 @@ namespace {
 
 constexpr std::string_view kPod = "Pod";
 
+// One more than the last ordinal of a StatefulSet; of others, how many pods they want.
+std::uint32_t ordinals_end(const manifests::PodTemplate& pods) {
+  return pods.replicas == 0 ? 0 : pods.replicas + pods.first_ordinal;
+}
+
 }  // namespace
 
 PodInfoStage::PodInfoStage(const source::Catalog& catalog, ControllerTables& tables,
@@ -74,11 +79,11 @@ void PodInfoStage::derive(const std::string& key) {
         described == nullptr
             ? nullptr
             : inner_.source.templates.find(object_key(name_space, described->owner));
-    if (made_by != nullptr) info.replicas = made_by->replicas;
+    if (made_by != nullptr) info.replicas = ordinals_end(*made_by);
   } else if (const auto* pods =
                  inner_.source.templates.find(fmt::format("{}/{}/{}", name_space, kind, name))) {
     described = &pods->pod;
-    info.replicas = pods->replicas;
+    info.replicas = ordinals_end(*pods);
   }
   // A pod that has ended asks for nothing any more; its name may come again.
   if (described == nullptr || described->finished) {

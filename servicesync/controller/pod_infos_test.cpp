@@ -18,6 +18,7 @@ kind: StatefulSet
 metadata: {name: db, namespace: shop}
 spec:
   replicas: 3
+  ordinals: {start: 10}
   serviceName: db
   template:
     metadata: {labels: {app: db}, annotations: {ipam.tombolo.io/fixed: "true"}}
@@ -58,7 +59,7 @@ TEST_CASE("pods, controllers and namespaces tell what the choice of a pool needs
   const PodInfo* db = infos.find("shop/db/StatefulSet");
   REQUIRE(db != nullptr);
   REQUIRE(db->owner == "StatefulSet/db");
-  REQUIRE(db->replicas == 3);
+  REQUIRE(db->replicas == 13);  // one more than the last ordinal
   REQUIRE(db->labels == StringMap{{"app", "db"}});
   REQUIRE(db->annotations == StringMap{{"ipam.tombolo.io/fixed", "true"}});
   REQUIRE(db->namespace_labels.at("team") == "blue");

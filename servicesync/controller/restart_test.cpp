@@ -115,8 +115,8 @@ TEST_CASE("addresses of a remote that the plan gives to others are refused until
   for (Cluster* cluster : {&pair.east, &pair.west}) cluster->born();
   Life& east = *pair.east.life;
   east.link("west", 2, pair.west.store);
-  east.set_plan({block("west", "10.2.0.0/16"), block("east", "10.1.0.0/16"),
-                 block("south", "10.3.0.0/16")});
+  east.set_plan(
+      {block("west", "10.2.0.0/16"), block("east", "10.1.0.0/16"), block("south", "10.3.0.0/16")});
   // The plan knows nothing of 172.18.0.0/16: an address of a pool.
   for (const char* ip : {"10.2.0.1", "10.1.0.9", "10.3.0.1", "172.18.0.1"}) {
     cilium::IpRecord record;

@@ -187,6 +187,11 @@ Result<PodTemplate> decode_pod_template(Cursor root) {
   TRY_OK(decode_pod_spec(pods["spec"], result.pod));
   TRY(replicas, spec["replicas"].integer_or(1, 0, INT32_MAX));
   result.replicas = static_cast<std::uint32_t>(replicas);
+  if (result.kind == "StatefulSet") {
+    Cursor ordinals = spec["ordinals"];
+    TRY(start, ordinals["start"].integer_or(0, 0, INT32_MAX));
+    result.first_ordinal = static_cast<std::uint32_t>(start);
+  }
   // Pods of a ReplicaSet that a Deployment made are the Deployment's.
   bool made = result.kind == "ReplicaSet" && metadata.owner.starts_with("Deployment/");
   result.pod.owner = made ? std::move(metadata.owner) : object_key(result.kind, result.name);
