@@ -92,6 +92,7 @@ class RealController final : public Controller {
   }
 
   void start() override {
+    plan_.check_with([this](const Plan& plan) { return check_beside_pools(plan); });
     context_.tasks.spawn("plan", plan_.run());
     context_.tasks.spawn("mirror node-blocks", block_mirror_.run());
     context_.tasks.spawn("mirror nodes", node_mirror_.run());
@@ -149,6 +150,13 @@ class RealController final : public Controller {
     settings.load_balancer_spans = [this] { return service_pools_.spans(); };
     settings.cluster_bits = static_cast<int>(config_.cluster().identity_cluster_bits());
     return settings;
+  }
+
+  Result<void> check_beside_pools(const Plan& plan) const {
+    std::vector<PoolObject> in_force;
+    for (const Table<PoolObject>* table : {&pools_.pools(), &pools_.reservations()})
+      for (const auto& [key, versioned] : table->rows()) in_force.push_back(versioned.row);
+    return check_plan_beside_pools(in_force, blocks_of(plan));
   }
 
   std::optional<std::vector<PoolUse>> pool_uses() const {

@@ -1,6 +1,8 @@
 // Which pools services have addresses of, and the loop that hands them on.
 #include "app/daemon/load_balancer_pools.h"
 
+#include <algorithm>
+
 namespace tombolo {
 namespace {
 
@@ -31,9 +33,11 @@ std::vector<IpPool> pools_for_services(const std::vector<PoolObject>& objects) {
 std::vector<PoolUse> uses_by_services(const std::vector<IpPool>& pools,
                                       const std::vector<Ip>& ips) {
   std::vector<PoolUse> uses;
-  for (const Ip& ip : ips)
-    for (const IpPool& pool : pools)
-      if (pool.subnet.contains(ip)) uses.push_back({pool.name, Prefix::host(ip)});
+  for (const Ip& ip : ips) {
+    auto pool =
+        std::ranges::find_if(pools, [&](const IpPool& one) { return one.subnet.contains(ip); });
+    uses.push_back({pool == pools.end() ? "" : pool->name, Prefix::host(ip)});
+  }
   return uses;
 }
 

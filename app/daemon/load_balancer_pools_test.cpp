@@ -41,10 +41,13 @@ TEST_CASE("what services have is in use, of whichever pool it is") {
                                "subnet: 2001:db8::/64, "
                                "allowedUses: [LoadBalancer]")});
   auto uses = uses_by_services(pools, {ip("192.0.2.7"), ip("2001:db8::7"), ip("203.0.113.1")});
-  REQUIRE(uses.size() == 2);
+  REQUIRE(uses.size() == 3);
   REQUIRE(uses[0].pool == "edge");
   REQUIRE(uses[0].prefix.str() == "192.0.2.7/32");
   REQUIRE(uses[1].pool == "edge6");
+  // Of no pool, and still not to be given out by one that is yet to come.
+  REQUIRE(uses[2].pool.empty());
+  REQUIRE(uses[2].prefix.str() == "203.0.113.1/32");
 }
 
 TEST_CASE("pools that cannot be read give nothing") {

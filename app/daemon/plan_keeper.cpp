@@ -74,7 +74,11 @@ asio::awaitable<Result<AppliedPlan>> PlanKeeper::put_in_force(Base base, PlanRec
   next.number = applied.number;
   next.time = clock_.wall_now();
   applied.plan = next.plan;
-  if (applied.changes.empty() || dry_run) co_return applied;
+  if (applied.changes.empty()) co_return applied;
+  if (check_) {
+    CO_TRY_OK(check_(next.plan));
+  }
+  if (dry_run) co_return applied;
 
   TxnRequest request;
   Compare unchanged;

@@ -3,6 +3,7 @@
 // why, so that a change is one compare-and-swap. Controller; control thread.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,6 +33,9 @@ class PlanKeeper final : private FollowHandler {
              Logger log);
   // Until the task group is cancelled.
   asio::awaitable<void> run() { return follower_.run(); }
+
+  // Asked before a plan is put in force, also for a dry run; what it refuses is refused.
+  void check_with(std::function<Result<void>(const Plan&)> check) { check_ = std::move(check); }
 
   // The plan in force; nullptr while there is none. Valid until the next co_await.
   const Plan* current() const { return record_ ? &record_->plan : nullptr; }
@@ -71,6 +75,7 @@ class PlanKeeper final : private FollowHandler {
   void on_listed(const std::set<std::string>& keys) override;
 
   Kv& kv_;
+  std::function<Result<void>(const Plan&)> check_;
   Table<PlanBlock>::Writer blocks_;
   Clock& clock_;
   Logger log_;

@@ -167,5 +167,19 @@ TEST_CASE(
   REQUIRE(next.value().changes.empty());
 }
 
+TEST_CASE("a plan that something speaks against is not put in force, nor said to be possible") {
+  World world;
+  world.run();
+  world.keeper.check_with([](const Plan&) -> Result<void> {
+    return fail(Code::kFailedPrecondition, "there is a pool");
+  });
+  for (bool dry_run : {true, false}) {
+    auto applied = world.drive.run(world.keeper.apply(fleet_of_nodes(2), "ann", "first", dry_run));
+    REQUIRE_FALSE(applied.has_value());
+    REQUIRE(applied.error().what == "there is a pool");
+  }
+  REQUIRE_FALSE(world.drive.run(world.kv.get(std::string(records::kPlanKey))).value().has_value());
+}
+
 }  // namespace
 }  // namespace tombolo

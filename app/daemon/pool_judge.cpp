@@ -52,10 +52,11 @@ Result<void> check_unchanged(const PoolCatalog& now, const PoolCatalog& before) 
 Result<void> check_uses(const std::vector<Owned>& all, const std::vector<PoolUse>& uses) {
   for (const PoolUse& use : uses)
     if (const Owned* owned = other_owner(all, use.prefix, use.pool))
-      return fail(Code::kFailedPrecondition,
-                  "{}: the pool '{}' would give out {}, which the pool '{}' has given out",
+      return fail(Code::kFailedPrecondition, "{}: the pool '{}' would give out {}, which {}",
                   owned->pool->place, owned->pool->name,
-                  first_common(owned->range, use.prefix).str(), use.pool);
+                  first_common(owned->range, use.prefix).str(),
+                  use.pool.empty() ? "a service has"
+                                   : fmt::format("the pool '{}' has given out", use.pool));
   return {};
 }
 
@@ -116,6 +117,12 @@ PoolJudgement judge_pools(const PoolFacts& facts) {
   judgement.in_force = good ? std::move(wanted) : facts.in_force;
   if (!good) judgement.error = good.error().what;
   return judgement;
+}
+
+Result<void> check_plan_beside_pools(const std::vector<PoolObject>& in_force,
+                                     const std::vector<PlanBlock>& plan) {
+  TRY(catalog, catalog_of(in_force));
+  return check_plan(all_ranges(catalog), plan);
 }
 
 }  // namespace tombolo

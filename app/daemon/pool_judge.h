@@ -12,7 +12,7 @@ namespace tombolo {
 
 // A single address, or a node's block, of a pool that a node holds or that is kept for somebody.
 struct PoolUse {
-  std::string pool;
+  std::string pool;  // empty: a service's, of no pool
   Prefix prefix;
   auto operator<=>(const PoolUse&) const = default;
 };
@@ -38,5 +38,10 @@ struct PoolJudgement {
 // of the plan's ranges for pods, services and the clusterset. A pool that nobody writes any more
 // stays, giving out nothing, until no address of it is in use and every agent knows.
 PoolJudgement judge_pools(const PoolFacts& facts);
+
+// Whether a plan with these ranges may be put beside the pools in force. kFailedPrecondition: names
+// the first pool, with its place, and the range that have an address in common.
+Result<void> check_plan_beside_pools(const std::vector<PoolObject>& in_force,
+                                     const std::vector<PlanBlock>& plan);
 
 }  // namespace tombolo

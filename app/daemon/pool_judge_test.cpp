@@ -92,6 +92,11 @@ TEST_CASE("pools in force follow what is written, unless it would hurt") {
        "a",
        "b.yaml:1: the pool 'b' would give out 10.0.0.15, which the pool 'a' has given out",
        0},
+      {"an address that a service has, of no pool",
+       {{a}, {}, {PoolUse{"", prefix("10.0.0.12/32")}}, {}, {}},
+       "",
+       "a.yaml:1: the pool 'a' would give out 10.0.0.12, which a service has",
+       0},
       {"the plan's addresses",
        {{a}, {}, {}, {underlay, pods}, {}},
        "",
@@ -105,6 +110,18 @@ TEST_CASE("pools in force follow what is written, unless it would hurt") {
   REQUIRE(judgement.error == test.error);
   REQUIRE(names(judgement.in_force) == test.in_force);
   REQUIRE(judgement.notes.size() == test.notes);
+}
+
+TEST_CASE("a plan beside the pools in force") {
+  PoolObject a = pool("a", "subnet: 10.0.0.0/24, ips: [10.0.0.10-10.0.0.19]");
+  PlanBlock pods{"east", BlockUse::kPod, prefix("10.0.0.16/28"), 26};
+  PlanBlock apart{"east", BlockUse::kPod, prefix("10.0.0.32/28"), 26};
+  REQUIRE(check_plan_beside_pools({a}, {apart}));
+  auto refused = check_plan_beside_pools({a}, {apart, pods});
+  REQUIRE_FALSE(refused);
+  REQUIRE(refused.error().what ==
+          "a.yaml:1: the pool 'a' would give out 10.0.0.16, which is in the plan's range "
+          "10.0.0.16/28 (east, pod)");
 }
 
 }  // namespace
