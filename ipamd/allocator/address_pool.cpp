@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 namespace tombolo {
 namespace {
@@ -74,6 +75,11 @@ Result<void> AddressPool::set_ranges(std::vector<IpRange> ranges) {
     addresses.total = saturated(total);
   }
   bits_.forget_used(inside);
+  for (PerFamily& addresses : families_) {
+    if (addresses.ranges.empty()) continue;
+    for (const auto& [ip, released_ms] : std::exchange(addresses.freed_early, {}))
+      restore_freed(ip, released_ms);
+  }
   return {};
 }
 
@@ -154,8 +160,10 @@ Result<void> AddressPool::restore_in_use(Ip ip) {
 }
 
 void AddressPool::restore_freed(Ip ip, std::int64_t released_ms) {
+  PerFamily& addresses = of(ip.family());
+  if (addresses.ranges.empty()) addresses.freed_early.emplace_back(ip, released_ms);
   if (!contains(ip) || !bits_.mark_used(ip)) return;
-  of(ip.family()).freed.push(ip, released_ms);
+  addresses.freed.push(ip, released_ms);
 }
 
 FamilyUsage AddressPool::usage(Family family) const {

@@ -83,7 +83,8 @@ class AddressPool {
   // From an earlier life, before restore_freed: marks as in use; kAlreadyExists when it is. An
   // address outside of all ranges is kept as well.
   Result<void> restore_in_use(Ip ip);
-  // From an earlier life: free, longest-free first. Ignored when in use, known or in no range.
+  // From an earlier life: free, longest-free first. Ignored when in use, known or in no range; but
+  // while the pool has no ranges of the family it waits for the first ones.
   void restore_freed(Ip ip, std::int64_t released_ms = 0);
 
   bool in_use(Ip ip) const { return bits_.in_use(ip); }
@@ -102,6 +103,7 @@ class AddressPool {
     std::vector<Range> ranges;   // ascending, apart
     std::size_t fresh_from = 0;  // no range before this one has a fresh address
     FreedQueue freed;
+    std::vector<std::pair<Ip, std::int64_t>> freed_early;  // restored before there were ranges
     std::uint64_t total = 0;
     std::uint64_t in_use = 0;  // inside of `ranges`
   };

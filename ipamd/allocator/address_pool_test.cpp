@@ -126,6 +126,19 @@ TEST_CASE("a least rest is kept, and the error says how long it takes") {
   REQUIRE(pool.take(Family::kV4, -86'000'000 + 2000));
 }
 
+TEST_CASE("what an earlier life has freed rests, also when the ranges come later") {
+  AddressPool pool;
+  pool.set_rest({300'000, 300'000});
+  Ip freed = Ip::parse("10.0.0.1").value();
+  pool.restore_freed(freed, 1'000'000);
+  REQUIRE(pool.set_blocks({Prefix::parse("10.0.0.0/30").value()}));
+  auto fresh = pool.take(Family::kV4, 1'000'100);
+  REQUIRE(fresh.value().str() == "10.0.0.2");
+  auto too_early = pool.take(Family::kV4, 1'000'100);
+  REQUIRE(too_early.error().code == Code::kResourceExhausted);
+  REQUIRE(pool.take(Family::kV4, 1'300'000).value() == freed);
+}
+
 TEST_CASE("runs of freed addresses are one entry, and withdrawn ones are cleared away") {
   FreedQueue queue(Family::kV4);
   for (std::uint32_t i = 0; i < 10'000; ++i) queue.push(Ip::v4(kFirst + i), 500);

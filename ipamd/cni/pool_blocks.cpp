@@ -66,10 +66,11 @@ asio::awaitable<Result<void>> CniService::grow(AddressWish wish) {
   co_return std::unexpected(std::move(*why));
 }
 
-// The wishes of overlay pools that have no free address here.
+// The wishes of overlay pools that have no free address here, each counted for one of them.
 std::vector<AddressWish> CniService::unfulfilled(
     const std::vector<InterfaceChoice>& choices) const {
   std::vector<AddressWish> found;
+  std::map<std::pair<std::string, Family>, std::uint64_t> counted;
   const PoolCatalog& catalog = pooled_->pools.directory->catalog();
   for (const InterfaceChoice& choice : choices)
     for (const AddressWish& wish : choice.wishes) {
@@ -77,7 +78,10 @@ std::vector<AddressWish> CniService::unfulfilled(
       if (first == nullptr || first->kind != PoolKind::kOverlay) continue;
       bool free = std::ranges::any_of(wish.pools, [&](const std::string& name) {
         const AddressPool* pool = book_.allocator().pool(name);
-        return pool != nullptr && pool->usage(wish.family).free() > 0;
+        std::uint64_t& others = counted[{name, wish.family}];
+        if (pool == nullptr || pool->usage(wish.family).free() <= others) return false;
+        ++others;
+        return true;
       });
       if (!free) found.push_back(wish);
     }

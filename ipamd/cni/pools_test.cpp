@@ -345,6 +345,22 @@ TEST_CASE("an overlay pool gives each node blocks of its own, one more when they
   REQUIRE(one.del("a0").empty());
 }
 
+TEST_CASE("an overlay pool grows for two interfaces when one address is left") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippool", R"({"ipv4": ["wide"]})"}});
+  cluster.tell("shop", "two",
+               {{"ipam.tombolo.io/ippools",
+                 R"([{"ipv4": ["wide"]}, {"interface": "net1", "ipv4": ["wide"]}])"}});
+  auto left = [&] {
+    return node.service().book().allocator().pool("wide")->usage(Family::kV4).free();
+  };
+  for (int i = 0; i == 0 || left() != 1; ++i)
+    REQUIRE(node.add(fmt::format("a{}", i), "shop/web").starts_with("172.19.0."));
+  REQUIRE(node.add("b", "shop/two").starts_with("172.19.0."));
+}
+
 TEST_CASE("an exact address, asked for by the pod") {
   PoolCluster cluster;
   NodeWorld world("n1");
