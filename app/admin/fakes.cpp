@@ -131,11 +131,21 @@ Answer<api::ApplyPlanResponse> FakeHandlers::apply(api::ApplyPlanRequest request
 
 Answer<api::GetPlanResponse> FakeHandlers::get(api::GetPlanRequest, Caller) {
   api::GetPlanResponse response;
-  response.set_document(R"({"version": 1, "fleet": "islands", "address_space": [], "reserved": [],
+  std::string document =
+      R"({"version": 1, "fleet": "islands", "address_space": ["10.0.0.0/8"], "reserved": [],
       "clusterset": [], "clusters": [{"name": "east", "id": 1, "region": "sea", "cloud": "on-prem",
       "nodes": 1, "pods_per_node": 110, "entry": [], "ranges": [{"use": "pod",
-      "cidr": "10.1.0.0/16", "node_prefix_length": 24, "origin": "given"}]}]})");
+      "cidr": "10.1.0.0/16", "node_prefix_length": 24, "origin": "given"}]}])";
+  if (stores_fleet)
+    document +=
+        R"(, "fleet_file": {"name": "islands.yaml", "text": "fleet: islands\n)"
+        R"(families: [ipv4]\nregions: [{name: sea, cloud: on-prem}]\n)"
+        R"(address_space: [{cidr: 10.0.0.0/8}]\nclusters: [{name: east, id: 1, region: sea,)"
+        R"( nodes: 1, growth_per_year: 300, cidrs: {pod: {ipv4: {cidr: 10.1.0.0/16,)"
+        R"( node_prefix_length: 24}}}}]\n"})";
+  response.set_document(document + "}");
   response.set_store_revision(7);
+  response.mutable_change()->set_number(3);
   co_return response;
 }
 

@@ -31,6 +31,8 @@ class FakeHandlers final : public StatusHandlers,
                            public PolicyHandlers,
                            public FlowHandlers {
  public:
+  // Whether the plan in force has its fleet file.
+  std::atomic<bool> stores_fleet = true;
   AdminHandlers all() { return {this, this, this, this, this, this, this, this, this}; }
 
   Answer<api::GetStatusResponse> get(api::GetStatusRequest request, Caller caller) override;

@@ -361,6 +361,32 @@ TEST_CASE("plan what-if and plan forecast") {
   REQUIRE_THAT(run(leave), ContainsSubstring("no cluster is renumbered\n- cluster b (id 0"));
 }
 
+// To the plan in force, with the fleet file that the daemon keeps beside it.
+TEST_CASE("questions to the plan in force") {
+  Fixture f;
+  Outcome forecast = f.program.run(words("plan forecast -o json", f.folder / ""));
+  REQUIRE(forecast.err == "");
+  json::value rows = parse_json(forecast.out).value();
+  REQUIRE(rows.as_array().size() == 1);
+  REQUIRE(rows.at(0).at("prefix") == "10.1.0.0/16");
+  REQUIRE(rows.at(0).at("room") == 256);
+  REQUIRE(rows.at(0).at("years") == 4);  // 1 node, times 4 each year
+  Outcome left = f.program.run(words("plan what-if --leave east -o json", f.folder / ""));
+  REQUIRE(left.err == "");
+  REQUIRE_THAT(left.out, ContainsSubstring("- cluster east (id 1, region sea)"));
+  Outcome unknown = f.program.run(words("plan what-if --leave south", f.folder / ""));
+  REQUIRE(unknown.code == 3);
+  REQUIRE_THAT(unknown.err, ContainsSubstring("the plan in force: there is no cluster 'south'"));
+
+  f.daemon.handlers.stores_fleet = false;
+  for (const char* line : {"plan forecast", "plan what-if --leave east"}) {
+    Outcome old = f.program.run(words(line, f.folder / ""));
+    REQUIRE(old.code == 1);
+    REQUIRE_THAT(old.err, ContainsSubstring("plan 3, which is in force, was applied by a version "
+                                            "that stored no fleet file: apply it once more"));
+  }
+}
+
 TEST_CASE("every command has help with an example") {
   struct Case {
     const char* line;

@@ -1,7 +1,6 @@
 // plan diff, history, rollback: what was in force before, and how to get back to it.
 #include "app/admin/plan_messages.h"
-#include "app/cli/commands.h"
-#include "ipamd/plan/plan.h"
+#include "app/cli/stored_plan.h"
 
 namespace tombolo::cli {
 namespace {
@@ -112,6 +111,27 @@ Result<Plan> stored_plan(Session& session, std::int64_t number) {
   TRY(document, parse_json(response.document()));
   DocumentPlace place{number == 0 ? "the plan in force" : fmt::format("plan {}", number), {}};
   return plan_from_json(Cursor(document, place));
+}
+
+Result<PlanOfFleet> plan_in_force(Session& session) {
+  TRY(response, session.call<api::PlanApi>(&api::PlanApi::Stub::Get, api::GetPlanRequest()));
+  TRY(document, parse_json(response.document()));
+  DocumentPlace place{"the plan in force", {}};
+  Cursor root(document, place);
+  TRY(plan, plan_from_json(root));
+  Cursor stored = root["fleet_file"];
+  if (!stored.present())
+    return fail(Code::kFailedPrecondition,
+                "plan {}, which is in force, was applied by a version that stored no fleet file: "
+                "apply it once more (tombolo plan apply -f FILE), or name the file with -f",
+                response.change().number());
+  TRY(name, stored["name"].string());
+  TRY(text, stored["text"].string());
+  api::FleetFile file;
+  file.set_name(fmt::format("{} of plan {}", name, response.change().number()));
+  file.set_text(std::move(text));
+  TRY(fleet, admin::fleet_of(file));
+  return PlanOfFleet{std::move(fleet), std::move(plan)};
 }
 
 void add_plan_history(CLI::App* plan, Session& session) {

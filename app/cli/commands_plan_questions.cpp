@@ -1,8 +1,9 @@
-// plan what-if and plan forecast: questions to a fleet file that no daemon is needed for.
+// plan what-if and plan forecast: questions to the plan in force, or with -f to a fleet file, for
+// which no daemon is needed.
 #include <cmath>
 
 #include "app/admin/plan_messages.h"
-#include "app/cli/commands.h"
+#include "app/cli/stored_plan.h"
 
 namespace tombolo::cli {
 namespace {
@@ -19,33 +20,33 @@ struct Question {
   std::optional<double> yearly_growth;  // for all clusters; none: each its own
 };
 
-struct Planned {
-  Fleet fleet;
-  Plan plan;
-};
-
 Result<Fleet> read_fleet(const std::string& path) {
   TRY(file, fleet_file(path));
   return admin::fleet_of(file);
 }
 
-Result<Planned> read_plan(const std::string& path) {
+Result<PlanOfFleet> read_plan(const std::string& path) {
   TRY(fleet, read_fleet(path));
   TRY(plan, make_plan(fleet, nullptr));
-  return Planned{std::move(fleet), std::move(plan)};
+  return PlanOfFleet{std::move(fleet), std::move(plan)};
 }
 
-Result<Renumbering> beside(const Planned& now, Fleet fleet) {
+Result<PlanOfFleet> asked_plan(Session& session, const Question& question) {
+  return question.file.empty() ? plan_in_force(session) : read_plan(question.file);
+}
+
+Result<Renumbering> beside(const PlanOfFleet& now, Fleet fleet) {
   TRY(plan, make_plan(fleet, &now.plan));
   return Renumbering{{}, std::move(fleet), std::move(plan)};
 }
 
-Result<Renumbering> change_one(const Planned& now, const Question& question) {
+Result<Renumbering> change_one(const PlanOfFleet& now, const Question& question) {
   const std::string& name = question.leave.empty() ? question.grow : question.leave;
   Fleet fleet = now.fleet;
   auto cluster = std::ranges::find(fleet.clusters, name, &FleetCluster::name);
   if (cluster == fleet.clusters.end())
-    return fail(Code::kNotFound, "{}: there is no cluster '{}'", question.file, name);
+    return fail(Code::kNotFound, "{}: there is no cluster '{}'",
+                question.file.empty() ? "the plan in force" : question.file, name);
   if (!question.leave.empty()) {
     fleet.clusters.erase(cluster);
   } else {
@@ -58,7 +59,7 @@ Result<Renumbering> change_one(const Planned& now, const Question& question) {
   return beside(now, std::move(fleet));
 }
 
-Result<Renumbering> answer(const Planned& now, const Question& question) {
+Result<Renumbering> answer(const PlanOfFleet& now, const Question& question) {
   if (!question.to.empty()) {
     TRY(fleet, read_fleet(question.to));
     return beside(now, std::move(fleet));
@@ -98,7 +99,7 @@ json::object value_of(const Renumbering& then, const std::vector<std::string>& c
 }
 
 Result<void> what_if(Session& session, const Question& question) {
-  TRY(now, read_plan(question.file));
+  TRY(now, asked_plan(session, question));
   TRY(then, answer(now, question));
   std::vector<std::string> changes = diff_plans(now.plan, then.plan);
   if (session.settings.format != Format::kTable) return session.print(value_of(then, changes), {});
@@ -132,7 +133,7 @@ json::array value_of(const std::vector<Forecast>& forecasts) {
 }
 
 Result<void> show_forecast(Session& session, const Question& question) {
-  TRY(now, read_plan(question.file));
+  TRY(now, asked_plan(session, question));
   std::vector<Forecast> forecasts = forecast(now.plan, now.fleet, question.yearly_growth);
   if (session.settings.format != Format::kTable) return session.print(value_of(forecasts), {});
   auto full_in = [](const Forecast& each) -> std::string {
@@ -151,14 +152,17 @@ Result<void> show_forecast(Session& session, const Question& question) {
 
 void add_plan_questions(CLI::App* plan, Session& session) {
   auto question = std::make_shared<Question>();
-  const char* file_help = "Fleet file (YAML or JSON, - for standard input); needs no daemon";
-  CLI::App* command = add_command(plan, "what-if", "Say what a change of the fleet would do",
-                                  "tombolo plan what-if -f fleet.yaml --to next-year.yaml\n"
-                                  "tombolo plan what-if -f fleet.yaml --grow east --factor 4\n"
-                                  "tombolo plan what-if -f fleet.yaml --merge theirs.yaml\n"
-                                  "tombolo plan what-if -f fleet.yaml --free 10.16.0.0/12\n"
-                                  "tombolo plan what-if -f fleet.yaml --drop-route eu-central");
-  command->add_option("-f,--file", question->file, file_help)->required();
+  const char* file_help =
+      "Ask this fleet file, planned from nothing (YAML or JSON, - for standard input), instead of "
+      "the plan in force; needs no daemon";
+  CLI::App* command =
+      add_command(plan, "what-if", "Say what a change of the fleet would do",
+                  "tombolo plan what-if --to next-year.yaml   # to the plan in force\n"
+                  "tombolo plan what-if --grow east --factor 4\n"
+                  "tombolo plan what-if --free 10.16.0.0/12\n"
+                  "tombolo plan what-if -f fleet.yaml --merge theirs.yaml\n"
+                  "tombolo plan what-if -f fleet.yaml --drop-route eu-central");
+  command->add_option("-f,--file", question->file, file_help);
   CLI::Option_group* one = command->add_option_group("change", "What is changed");
   one->add_option("--to", question->to, "Another fleet file: clusters join, leave, change");
   one->add_option("--merge", question->merge, "The file of a fleet that becomes part of this one");
@@ -176,8 +180,9 @@ void add_plan_questions(CLI::App* plan, Session& session) {
   });
 
   CLI::App* last = add_command(plan, "forecast", "Say how long each range lasts",
+                               "tombolo plan forecast\n"
                                "tombolo plan forecast -f fleet.yaml --yearly-growth 1.3");
-  last->add_option("-f,--file", question->file, file_help)->required();
+  last->add_option("-f,--file", question->file, file_help);
   last->add_option("--yearly-growth", question->yearly_growth,
                    "Factor per year, for all clusters (default: each one's growth_per_year)")
       ->check(CLI::Range(1.0, 1000.0));

@@ -28,9 +28,22 @@ Result<void> read_applied(const Cursor& applied, PlanRecord& record) {
   return {};
 }
 
-}  // namespace
+// What a version that stored no fleet file wrote has none.
+Result<void> read_fleet_text(const Cursor& file, FleetText& fleet) {
+  if (!file.present()) return {};
+  TRY(name, file["name"].string_or(""));
+  fleet.name = std::move(name);
+  TRY(text, file["text"].string());
+  fleet.text = std::move(text);
+  return {};
+}
 
-std::string encode_plan(const PlanRecord& record) {
+void add_fleet_text(json::value& document, const FleetText& fleet) {
+  if (fleet.text.empty()) return;
+  document.as_object()["fleet_file"] = json::object{{"name", fleet.name}, {"text", fleet.text}};
+}
+
+json::value with_applied(const PlanRecord& record) {
   json::value document = plan_to_json(record.plan);
   json::object applied{{"number", record.number},
                        {"time", format_rfc3339(record.time)},
@@ -38,6 +51,24 @@ std::string encode_plan(const PlanRecord& record) {
                        {"reason", record.reason.substr(0, kLongestReason)}};
   if (record.restores != 0) applied["restores"] = record.restores;
   document.as_object()["applied"] = std::move(applied);
+  return document;
+}
+
+}  // namespace
+
+std::string encode_plan(const PlanRecord& record) {
+  return to_json(with_applied(record));
+}
+
+std::string encode_historic_plan(const PlanRecord& record) {
+  json::value document = with_applied(record);
+  add_fleet_text(document, record.fleet);
+  return to_json(document);
+}
+
+std::string document_of(const PlanRecord& record) {
+  json::value document = plan_to_json(record.plan);
+  add_fleet_text(document, record.fleet);
   return to_json(document);
 }
 
@@ -50,6 +81,7 @@ Result<PlanRecord> decode_plan(const KeyValue& kv) {
   TRY(plan, plan_from_json(root));
   record.plan = std::move(plan);
   TRY_OK(read_applied(root["applied"], record));
+  TRY_OK(read_fleet_text(root["fleet_file"], record.fleet));
   return record;
 }
 
@@ -58,12 +90,12 @@ std::string plan_history_key(std::int64_t number) {
   return fmt::format("{}{:010}", kPlanHistoryPrefix, number);
 }
 
-std::vector<Operation> history_operations(const PlanRecord& next, const PlanRecord* before) {
+std::vector<Operation> history_operations(const PlanRecord& next, const PlanRecord* missing) {
   std::vector<Operation> operations;
-  // Also the one before: a plan of a version without history would otherwise be lost.
-  if (before != nullptr)
-    operations.emplace_back(Put{plan_history_key(before->number), encode_plan(*before), 0});
-  operations.emplace_back(Put{plan_history_key(next.number), encode_plan(next), 0});
+  if (missing != nullptr)
+    operations.emplace_back(
+        Put{plan_history_key(missing->number), encode_historic_plan(*missing), 0});
+  operations.emplace_back(Put{plan_history_key(next.number), encode_historic_plan(next), 0});
   if (next.number > kKeptPlans)
     operations.emplace_back(
         Delete{plan_history_key(0), plan_history_key(next.number - kKeptPlans + 1)});

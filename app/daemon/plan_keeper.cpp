@@ -74,33 +74,81 @@ asio::awaitable<Result<AppliedPlan>> PlanKeeper::put_in_force(Base base, PlanRec
   next.number = applied.number;
   next.time = clock_.wall_now();
   applied.plan = next.plan;
-  if (applied.changes.empty()) co_return applied;
-  if (check_) {
+  if (!applied.changes.empty() && check_) {
     CO_TRY_OK(check_(next.plan));
   }
   if (dry_run) co_return applied;
-
-  TxnRequest request;
-  Compare unchanged;
-  unchanged.key = records::kPlanKey;
-  unchanged.number = base.mod_revision;
-  request.compares.push_back(std::move(unchanged));
-  request.then = history_operations(next, base.record ? &*base.record : nullptr);
+  std::optional<PlanRecord> before;
+  if (base.record) {
+    CO_TRY(found, co_await kept(base.record->number));
+    before = std::move(found);
+  }
+  if (applied.changes.empty()) {
+    const FleetText stored = before ? before->fleet : FleetText{};
+    if (!base.record || next.fleet.text.empty() || next.fleet == stored) co_return applied;
+    // The same plan from another text: who applied the plan, and when, stays.
+    PlanRecord record = before ? *before : *base.record;
+    record.fleet = next.fleet;
+    Put put{plan_history_key(record.number), encode_historic_plan(record), 0};
+    std::vector<Operation> operations;
+    operations.emplace_back(std::move(put));
+    CO_TRY(revision, co_await commit(base.mod_revision, std::move(operations)));
+    log_.info("the fleet file of plan {} is stored, revision {}", record.number, revision);
+    co_return applied;
+  }
+  const bool missing = base.record && !before;
+  std::vector<Operation> operations = history_operations(next, missing ? &*base.record : nullptr);
   Put put{std::string(records::kPlanKey), encode_plan(next), 0};
-  request.then.emplace_back(std::move(put));
-  CO_TRY(result, co_await kv_.txn(std::move(request)));
-  if (!result.succeeded)
-    co_return fail(Code::kAborted, "another plan was applied meanwhile; look at it and try again");
-  applied.store_revision = result.revision;
+  operations.emplace_back(std::move(put));
+  CO_TRY(revision, co_await commit(base.mod_revision, std::move(operations)));
+  applied.store_revision = revision;
   co_return applied;
 }
 
+// As long as the plan in force is the one of this revision.
+asio::awaitable<Result<std::int64_t>> PlanKeeper::commit(std::int64_t mod_revision,
+                                                         std::vector<Operation> operations) {
+  TxnRequest request;
+  Compare unchanged;
+  unchanged.key = records::kPlanKey;
+  unchanged.number = mod_revision;
+  request.compares.push_back(std::move(unchanged));
+  request.then = std::move(operations);
+  CO_TRY(result, co_await kv_.txn(std::move(request)));
+  if (!result.succeeded)
+    co_return fail(Code::kAborted, "another plan was applied meanwhile; look at it and try again");
+  co_return result.revision;
+}
+
+asio::awaitable<Result<std::optional<PlanRecord>>> PlanKeeper::kept(std::int64_t number) {
+  std::string key = plan_history_key(number);
+  CO_TRY(stored, co_await kv_.get(key));
+  if (!stored) co_return std::optional<PlanRecord>();
+  auto record = decode_plan(*stored);
+  if (!record) {
+    log_.error("the history: {}", record.error().text());
+    co_return std::optional<PlanRecord>();
+  }
+  co_return std::optional<PlanRecord>(std::move(*record));
+}
+
+asio::awaitable<Result<PlanRecord>> PlanKeeper::in_force() {
+  if (!record_) co_return fail(Code::kNotFound, "no plan is in force yet (tombolo plan apply)");
+  PlanRecord record = *record_;
+  CO_TRY(found, co_await kept(record.number));
+  // A number belongs to one plan, unless a version without history applied it.
+  if (found && found->plan == record.plan) record.fleet = std::move(found->fleet);
+  co_return record;
+}
+
 asio::awaitable<Result<AppliedPlan>> PlanKeeper::apply(Fleet fleet, std::string who,
-                                                       std::string reason, bool dry_run) {
+                                                       std::string reason, bool dry_run,
+                                                       FleetText text) {
   CO_TRY(before, co_await base());
   PlanRecord next;
   CO_TRY(plan, make_plan(fleet, before.record ? &before.record->plan : nullptr));
   next.plan = std::move(plan);
+  next.fleet = std::move(text);
   next.who = std::move(who);
   next.reason = std::move(reason);
   co_return co_await put_in_force(std::move(before), std::move(next), dry_run);

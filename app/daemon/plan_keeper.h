@@ -43,10 +43,12 @@ class PlanKeeper final : private FollowHandler {
   std::int64_t store_revision() const { return store_revision_; }
   const PrefixFollower& follower() const { return follower_; }
 
-  // Plans `fleet` beside the plan in force and stores the result unless nothing changes or
-  // `dry_run`. kAborted when somebody else applied a plan meanwhile; make_plan's errors.
+  // Plans `fleet` beside the plan in force and stores the result, and `text`, which it was read
+  // from, beside it, unless nothing changes or `dry_run`. A text that changes nothing of the plan
+  // replaces the stored one. kAborted when somebody else applied a plan meanwhile; make_plan's
+  // errors.
   asio::awaitable<Result<AppliedPlan>> apply(Fleet fleet, std::string who, std::string reason,
-                                             bool dry_run);
+                                             bool dry_run, FleetText text = {});
   // Puts the plan of this number back in force, under a new number, unless nothing changes or
   // `dry_run`. kNotFound when the history has it no longer, kFailedPrecondition when its ranges
   // overlap; else as apply().
@@ -59,6 +61,9 @@ class PlanKeeper final : private FollowHandler {
   asio::awaitable<Result<PlanRecord>> historic(std::int64_t number) {
     return read_historic_plan(kv_, number);
   }
+  // The plan in force with its fleet file, whose text is empty when a version that stored none
+  // applied it. kNotFound when no plan is in force.
+  asio::awaitable<Result<PlanRecord>> in_force();
 
  private:
   // What a change begins with: the plan in force and the revision that it must still have.
@@ -69,6 +74,10 @@ class PlanKeeper final : private FollowHandler {
   };
   asio::awaitable<Result<Base>> base();
   asio::awaitable<Result<AppliedPlan>> put_in_force(Base base, PlanRecord next, bool dry_run);
+  // What the history has of a plan; none when it has nothing that can be read.
+  asio::awaitable<Result<std::optional<PlanRecord>>> kept(std::int64_t number);
+  asio::awaitable<Result<std::int64_t>> commit(std::int64_t mod_revision,
+                                               std::vector<Operation> operations);
 
   void on_put(const KeyValue& kv) override;
   void on_delete(const std::string& key) override;

@@ -94,6 +94,50 @@ TEST_CASE("what was in force stays in the history and can be put back") {
   REQUIRE(missing.error().code == Code::kNotFound);
 }
 
+TEST_CASE("the fleet file is kept with its plan, and not where other clusters read") {
+  World world;
+  world.run();
+  auto apply = [&](int nodes, const std::string& text, bool dry_run = false) {
+    FleetText file;
+    if (!text.empty()) file = {"fleet.yaml", text};
+    auto applied =
+        world.drive.run(world.keeper.apply(fleet_of_nodes(nodes), "ann", "", dry_run, file));
+    return applied.value().number;
+  };
+  auto fleet_in_force = [&](std::int64_t number) {
+    REQUIRE(world.drive.until(
+        [&] { return world.keeper.record() && world.keeper.record()->number == number; }));
+    return world.drive.run(world.keeper.in_force()).value().fleet.text;
+  };
+  REQUIRE(apply(2, "two") == 1);
+  REQUIRE(fleet_in_force(1) == "two");
+  REQUIRE(apply(2, "two, with a comment", true) == 1);
+  REQUIRE(fleet_in_force(1) == "two");
+  REQUIRE(apply(2, "two, with a comment") == 1);
+  REQUIRE(fleet_in_force(1) == "two, with a comment");
+  REQUIRE(apply(40, "forty") == 2);
+  REQUIRE(fleet_in_force(2) == "forty");
+  REQUIRE(world.drive.run(world.keeper.historic(1)).value().fleet.text == "two, with a comment");
+  REQUIRE(world.drive.run(world.keeper.rollback(1, "bob", "", false)).value().number == 3);
+  REQUIRE(fleet_in_force(3) == "two, with a comment");
+  auto current = world.drive.run(world.kv.get(std::string(records::kPlanKey))).value();
+  REQUIRE(current->value.find("fleet_file") == std::string::npos);
+}
+
+TEST_CASE("a plan of a version that stored no fleet file gets one when it is applied again") {
+  World world;
+  world.run();
+  auto applied = world.drive.run(world.keeper.apply(fleet_of_nodes(2), "ann", "old", false));
+  REQUIRE(applied.has_value());
+  REQUIRE(world.drive.until([&] { return world.keeper.record() != nullptr; }));
+  REQUIRE(world.drive.run(world.keeper.in_force()).value().fleet.text.empty());
+  FleetText file{"fleet.yaml", "two"};
+  auto again = world.drive.run(world.keeper.apply(fleet_of_nodes(2), "bob", "new", false, file));
+  REQUIRE(again.value().changes.empty());
+  PlanRecord record = world.drive.run(world.keeper.in_force()).value();
+  REQUIRE((record.fleet == file && record.who == "ann" && record.number == 1));
+}
+
 TEST_CASE("the history is bounded, and a plan from before it enters with the next one") {
   World world;
   world.run();

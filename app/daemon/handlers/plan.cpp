@@ -34,6 +34,13 @@ api::ApplyPlanResponse response_of(AppliedPlan applied) {
   return response;
 }
 
+api::FleetFile file_of(const FleetText& text) {
+  api::FleetFile file;
+  file.set_name(text.name);
+  file.set_text(text.text);
+  return file;
+}
+
 class Plans final : public admin::PlanHandlers {
  public:
   explicit Plans(PlanKeeper& keeper) : keeper_(keeper) {}
@@ -44,9 +51,14 @@ class Plans final : public admin::PlanHandlers {
       CO_TRY(plan, make_plan(fleet, keeper_.current()));
       co_return admin::show_plan(plan, &fleet, keeper_.current());
     }
-    if (keeper_.current() == nullptr)
-      co_return fail(Code::kNotFound, "no plan is in force yet (tombolo plan apply)");
-    api::ShowPlanResponse response = admin::show_plan(*keeper_.current(), nullptr, nullptr);
+    CO_TRY(record, co_await keeper_.in_force());
+    std::optional<Result<Fleet>> fleet;
+    if (!record.fleet.text.empty()) fleet.emplace(admin::fleet_of(file_of(record.fleet)));
+    const bool has_fleet = fleet && *fleet;
+    api::ShowPlanResponse response =
+        admin::show_plan(record.plan, has_fleet ? &**fleet : nullptr, nullptr);
+    if (fleet && !has_fleet)
+      response.add_notes("the stored fleet file is not read: " + fleet->error().what);
     response.set_store_revision(keeper_.store_revision());
     co_return response;
   }
@@ -54,8 +66,9 @@ class Plans final : public admin::PlanHandlers {
   admin::Answer<api::ApplyPlanResponse> apply(api::ApplyPlanRequest request,
                                               admin::Caller caller) override {
     CO_TRY(fleet, admin::fleet_of(request.fleet()));
+    FleetText text{request.fleet().name(), request.fleet().text()};
     CO_TRY(applied, co_await keeper_.apply(std::move(fleet), caller.name(), request.reason(),
-                                           request.dry_run()));
+                                           request.dry_run(), std::move(text)));
     co_return response_of(std::move(applied));
   }
 
@@ -75,15 +88,14 @@ class Plans final : public admin::PlanHandlers {
     api::GetPlanResponse response;
     if (request.number() != 0) {
       CO_TRY(record, co_await keeper_.historic(request.number()));
-      response.set_document(to_json(plan_to_json(record.plan)));
+      response.set_document(document_of(record));
       *response.mutable_change() = change_of(record, nullptr);
       co_return response;
     }
-    if (keeper_.record() == nullptr)
-      co_return fail(Code::kNotFound, "no plan is in force yet (tombolo plan apply)");
-    response.set_document(to_json(plan_to_json(keeper_.record()->plan)));
+    CO_TRY(record, co_await keeper_.in_force());
+    response.set_document(document_of(record));
     response.set_store_revision(keeper_.store_revision());
-    *response.mutable_change() = change_of(*keeper_.record(), nullptr);
+    *response.mutable_change() = change_of(record, nullptr);
     co_return response;
   }
 
