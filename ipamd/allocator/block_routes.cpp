@@ -2,6 +2,7 @@
 #include "ipamd/allocator/block_routes.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace tombolo {
@@ -48,18 +49,27 @@ asio::awaitable<Result<void>> BlockRouteOperations::erase(std::string key) {
 
 asio::awaitable<Result<void>> BlockRouteOperations::set_routes(std::string key,
                                                                std::vector<Route> wanted) {
-  // A destination that another node holds by now is that node's to set: its route is not removed.
-  std::set<Prefix> held;
+  // A destination that another node holds by now has that node's route, whichever was set last.
+  std::map<Prefix, Route> of_others;
   for (const auto& [node, routes] : applied_)
     if (node != key)
-      for (const auto& route : routes) held.insert(route.destination);
-  for (const auto& route : wanted) held.insert(route.destination);
+      for (const auto& route : routes) of_others.emplace(route.destination, route);
+  std::set<Prefix> kept;
+  for (const auto& route : wanted) kept.insert(route.destination);
   std::vector<Route> stale = applied_[key];
-  std::erase_if(stale, [&](const Route& route) { return held.contains(route.destination); });
+  std::erase_if(stale, [&](const Route& route) { return kept.contains(route.destination); });
+  std::vector<Route> again;
+  std::erase_if(stale, [&](const Route& route) {
+    auto other = of_others.find(route.destination);
+    if (other == of_others.end()) return false;
+    again.push_back(other->second);
+    return true;
+  });
 
   Net* net = &net_;
-  auto job = [net, stale, wanted]() -> Result<void> {
+  auto job = [net, stale, again, wanted]() -> Result<void> {
     for (const auto& route : stale) TRY_OK(net->delete_route(route));
+    for (const auto& route : again) TRY_OK(net->replace_route(route));
     for (const auto& route : wanted) TRY_OK(net->replace_route(route));
     return {};
   };

@@ -118,6 +118,9 @@ TEST_CASE("the kernel's routes follow the rows; routes of others stay") {
                                                "10.0.9.0/24 192.168.0.9"});
   // A block moves to a new node; the order of the two changes does not matter.
   REQUIRE(run(operations.update(node("east", "d", {"192.168.0.4"}, {"10.0.2.0/24"}))));
+  // Not even when the old one speaks of it once more.
+  REQUIRE(
+      run(operations.update(node("east", "b", {"192.168.0.3"}, {"10.0.1.0/24", "10.0.2.0/24"}))));
   REQUIRE(run(operations.update(node("east", "b", {"192.168.0.3"}, {"10.0.1.0/24"}))));
   REQUIRE(net.texts() == std::set<std::string>{"10.0.0.0/24 unreachable", "10.0.1.0/24 192.168.0.3",
                                                "10.0.2.0/24 192.168.0.4",
