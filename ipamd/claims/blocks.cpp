@@ -95,17 +95,22 @@ Result<void> BlockView::put(const KeyValue& kv, std::int64_t now_ms) {
     return std::unexpected(std::move(block).error());
   }
   block->released_unix_ms = std::min(block->released_unix_ms, now_ms);
-  PoolBlock& at = pools_[block->pool][block->prefix];
-  if (at.sequence <= block->sequence) at = std::move(*block);
+  set(std::move(*block));
   return {};
+}
+
+void BlockView::set(PoolBlock block) {
+  PoolBlock& at = pools_[block.pool][block.prefix];
+  if (at.sequence > block.sequence) return;
+  if (at.node == node_ || block.node == node_) ++changes_of_node_;
+  at = std::move(block);
 }
 
 // Whose it is cannot be read: it is not ours, and not free.
 void BlockView::refuse(const KeyValue& kv) {
   auto [pool, prefix] = block_of(kv.key);
   if (pool.empty()) return;
-  PoolBlock& at = pools_[pool][prefix];
-  if (at.sequence <= kv.mod_revision) at = {pool, prefix, "(unreadable)", 0, 0, kv.mod_revision};
+  set({pool, prefix, "(unreadable)", 0, 0, kv.mod_revision});
 }
 
 std::pair<std::string, Prefix> BlockView::block_of(std::string_view key) {
@@ -123,8 +128,14 @@ void BlockView::erase(const std::string& key, std::int64_t revision) {
   if (pool == pools_.end()) return;
   auto at = pool->second.find(prefix);
   if (at == pool->second.end() || at->second.sequence > revision) return;
+  if (at->second.node == node_) ++changes_of_node_;
   pool->second.erase(at);
   if (pool->second.empty()) pools_.erase(pool);
+}
+
+void BlockView::clear() {
+  pools_.clear();
+  ++changes_of_node_;
 }
 
 void BlockView::keep_only(const std::set<std::string>& keys, std::int64_t revision) {
@@ -134,6 +145,7 @@ void BlockView::keep_only(const std::set<std::string>& keys, std::int64_t revisi
       if (std::string key = records::pool_block_key(block); !keys.contains(key))
         gone.push_back(std::move(key));
   for (const std::string& key : gone) erase(key, revision);
+  ++changes_of_node_;  // they are all known now
 }
 
 std::int64_t BlockView::revision(const PoolBlock& block) const {

@@ -177,6 +177,8 @@ class OverlayBlocks {
 
   asio::awaitable<void> run();
   bool synced() const;
+  // Called when the blocks of this node are others than before, while synced.
+  void on_change(std::function<void()> changed);
   // kInvalidArgument: two pools of one name, or a block length that a family does not have. Nothing
   // changes then. Blocks of pools that are gone stay claimed until they are released.
   Result<void> set_pools(std::vector<ClaimPool> pools);
@@ -192,7 +194,9 @@ class OverlayBlocks {
   // Blocks of this node without a lease for as long as the pool's block_idle, as seen by these
   // calls. The caller gives out nothing of them any more before it calls release().
   std::vector<PoolBlock> idle(const std::function<bool(const PoolBlock&)>& in_use);
-  // One that is not this node's is released already. kUnavailable, kAborted: later.
+  // One that is not this node's is released already. kUnavailable, kAborted: later; it may be
+  // released all the same, or be so later on: nothing of it is given out until this has answered
+  // otherwise, whatever the store says of it meanwhile.
   asio::awaitable<Result<void>> release(PoolBlock block);
 
   // Blocks that leases of this node are in: claims what the store has lost. The answer is one line
@@ -209,6 +213,7 @@ class OverlayBlocks {
   Rng& rng_;
   std::unique_ptr<BlockView> view_;
   std::unique_ptr<SharedRecords> records_;
+  std::uint64_t told_ = 0;  // of the view's changes
   std::map<std::string, Pool, std::less<>> pools_;
 };
 

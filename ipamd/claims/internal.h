@@ -167,11 +167,15 @@ class ClaimView final : public RecordView {
 // Blocks of overlay pools.
 class BlockView final : public RecordView {
  public:
+  explicit BlockView(std::string node) : node_(std::move(node)) {}
   Result<void> put(const KeyValue& kv, std::int64_t now_ms) override;
   void erase(const std::string& key, std::int64_t revision) override;
   void keep_only(const std::set<std::string>& keys, std::int64_t revision) override;
-  void clear() override { pools_.clear(); }
+  void clear() override;
 
+  // Rises with each list, with each record of a block of this node, and when it is no longer this
+  // node's.
+  std::uint64_t changes_of_node() const { return changes_of_node_; }
   const std::map<Prefix, PoolBlock>& blocks(std::string_view pool) const;
   const std::map<std::string, std::map<Prefix, PoolBlock>, std::less<>>& pools() const {
     return pools_;
@@ -179,8 +183,12 @@ class BlockView final : public RecordView {
   std::int64_t revision(const PoolBlock& block) const;  // 0: there is no record
 
  private:
+  void set(PoolBlock block);
   void refuse(const KeyValue& kv);
   static std::pair<std::string, Prefix> block_of(std::string_view key);
+
+  std::string node_;
+  std::uint64_t changes_of_node_ = 0;
   std::map<std::string, std::map<Prefix, PoolBlock>, std::less<>> pools_;
 };
 
@@ -190,6 +198,8 @@ class SharedRecords final : private FollowHandler {
   SharedRecords(std::string name, std::string_view prefix, Duration retry_cap, RecordView& view,
                 Kv& kv, TaskGroup& tasks, Clock& clock, Rng& rng, Logger log);
   asio::awaitable<void> run() { return follower_.run(); }
+  // Called after each list, and after each change since.
+  void on_change(std::function<void()> changed) { changed_ = std::move(changed); }
   bool synced() const { return synced_; }
   Result<void> ready() const;  // kUnavailable while not synced
   // kUnavailable also for so long after another store answered.
@@ -206,6 +216,7 @@ class SharedRecords final : private FollowHandler {
   void on_delete(const std::string& key) override;
   void on_delete_at(const std::string& key, std::int64_t revision) override;
   void on_listed(const std::set<std::string>& keys) override;
+  void tell() const;
   void learn(const TxnResult& result, std::vector<Operation> operations);
   void relearn(const TxnResult& result, const std::vector<std::string>& keys);
   void learn(const RangeResult& range, const std::string& key, std::int64_t revision);
@@ -218,6 +229,7 @@ class SharedRecords final : private FollowHandler {
   Logger log_;
   metrics::Counter refused_total_;
   metrics::Counter conflicts_total_;
+  std::function<void()> changed_;
   bool synced_ = false;
   std::int64_t listing_ = 0;
   std::uint64_t cluster_id_ = 0;

@@ -19,7 +19,7 @@ OverlayBlocks::OverlayBlocks(ClaimsOptions options, Kv& kv, TaskGroup& tasks, Cl
     : options_(std::move(options)),
       clock_(clock),
       rng_(rng),
-      view_(std::make_unique<BlockView>()),
+      view_(std::make_unique<BlockView>(options_.node)),
       records_(std::make_unique<SharedRecords>("pool blocks", records::kPoolBlocksPrefix,
                                                options_.follow_retry_cap, *view_, kv, tasks, clock,
                                                rng, log)) {}
@@ -32,6 +32,12 @@ asio::awaitable<void> OverlayBlocks::run() {
 
 bool OverlayBlocks::synced() const {
   return records_->synced();
+}
+
+void OverlayBlocks::on_change(std::function<void()> changed) {
+  records_->on_change([this, changed = std::move(changed)] {
+    if (std::exchange(told_, view_->changes_of_node()) != view_->changes_of_node()) changed();
+  });
 }
 
 Result<void> OverlayBlocks::set_pools(std::vector<ClaimPool> pools) {

@@ -100,19 +100,27 @@ void SharedRecords::on_put(const KeyValue& kv) {
     refused_total_.increment();
     log_.warning("refused {}: {}", kv.key, put.error().text());
   }
+  tell();
 }
 
 void SharedRecords::on_delete(const std::string& key) {
-  view_.erase(key, listing_);
+  on_delete_at(key, listing_);
 }
 
 void SharedRecords::on_delete_at(const std::string& key, std::int64_t revision) {
   view_.erase(key, revision);
+  tell();
 }
 
 void SharedRecords::on_listed(const std::set<std::string>& keys) {
   view_.keep_only(keys, listing_);
   synced_ = true;
+  tell();
+}
+
+// Half a list says nothing of what is missing in it.
+void SharedRecords::tell() const {
+  if (synced_ && changed_) changed_();
 }
 
 asio::awaitable<Result<TxnResult>> SharedRecords::ask(TxnRequest request) {
@@ -157,7 +165,7 @@ asio::awaitable<Result<void>> SharedRecords::read(std::vector<std::string> keys)
 
 void SharedRecords::learn(const RangeResult& range, const std::string& key, std::int64_t revision) {
   if (range.kvs.empty())
-    view_.erase(key, revision);
+    on_delete_at(key, revision);
   else
     on_put(range.kvs[0]);
 }
@@ -167,7 +175,7 @@ void SharedRecords::learn(const TxnResult& result, std::vector<Operation> operat
     if (auto* put = std::get_if<Put>(&operation))
       on_put({std::move(put->key), std::move(put->value), 0, result.revision, 0, 0});
     else
-      view_.erase(std::get<Delete>(operation).key, result.revision);
+      on_delete_at(std::get<Delete>(operation).key, result.revision);
   }
 }
 

@@ -44,7 +44,9 @@ void CniService::take_blocks_of(const IpPool& pool) {
   told = std::move(now);
 }
 
+// Nothing before the store has been read, or the pools were taken: what the book has stays.
 void CniService::take_all_blocks() {
+  if (pooled_->taken == 0 || !pooled_->pools.blocks->synced()) return;
   for (const IpPool& pool : pooled_->pools.directory->catalog().pools())
     if (pool.kind == PoolKind::kOverlay) take_blocks_of(pool);
 }
@@ -57,6 +59,8 @@ asio::awaitable<Result<void>> CniService::grow(AddressWish wish) {
     auto block = co_await pooled_->pools.blocks->claim(name);
     if (block) {
       log_.info("this node has the block {} of pool {}", block->prefix.str(), name);
+      // Written anew: an older release of it that is still on its way comes too late.
+      pooled_->closing.erase(block->prefix);
       const IpPool* pool = pooled_->pools.directory->catalog().find(name);
       if (pool != nullptr) take_blocks_of(*pool);
       co_return Result<void>{};
@@ -112,8 +116,8 @@ asio::awaitable<void> CniService::compare_blocks() {
     return at != ips.end() && *at <= block.prefix.last();
   };
   // In one turn: found empty, and closed before anybody draws from it.
-  std::vector<PoolBlock> idle = blocks.idle(in_use);
-  for (const PoolBlock& block : idle) pooled_->closing.insert(block.prefix);
+  for (const PoolBlock& block : blocks.idle(in_use))
+    pooled_->closing.emplace(block.prefix, block.pool);
   take_all_blocks();
   std::vector<PoolBlock> again;
   for (auto& [key, block] : used) again.push_back(std::move(block));
@@ -122,13 +126,24 @@ asio::awaitable<void> CniService::compare_blocks() {
     log_.warning("blocks are compared again later: {}", taken.error().what);
   else
     for (const std::string& conflict : *taken) log_.error("{}", conflict);
-  for (PoolBlock& block : idle) {
-    Prefix prefix = block.prefix;
-    if (auto released = co_await blocks.release(std::move(block)); !released)
-      log_.warning("the block {} is released later: {}", prefix.str(), released.error().what);
-    pooled_->closing.erase(prefix);
-  }
+  co_await release_closing();
   take_all_blocks();
+}
+
+// A release without an answer may be written all the same: its block stays closed, and is released
+// again, until the store says that it is.
+asio::awaitable<void> CniService::release_closing() {
+  std::map<Prefix, std::string> closing = pooled_->closing;
+  for (const auto& [prefix, pool] : closing) {
+    if (!pooled_->closing.contains(prefix)) continue;  // claimed again meanwhile
+    PoolBlock block;
+    block.pool = pool;
+    block.prefix = prefix;
+    if (auto released = co_await pooled_->pools.blocks->release(std::move(block)); released)
+      pooled_->closing.erase(prefix);
+    else
+      log_.warning("the block {} is released later: {}", prefix.str(), released.error().what);
+  }
 }
 
 }  // namespace tombolo

@@ -18,6 +18,8 @@ void CniService::use_pools(CniPools pools) {
   ENSURE(pools.directory != nullptr && pools.claims != nullptr && pools.blocks != nullptr,
          "pools without their parts");
   pooled_ = std::make_unique<Pooled>(pools, tasks_);
+  // A block that is another's by now is closed at once.
+  pooled_->pools.blocks->on_change([this] { take_all_blocks(); });
 }
 
 // The allocator and the claims know the pools of the catalog.

@@ -45,9 +45,11 @@ struct CniService::Pooled {
   std::map<std::string, std::vector<NodeBlock>> routed;    // by key
   std::map<std::string, std::vector<Prefix>> told_blocks;  // by pool
   std::map<std::string, std::vector<IpRange>> ranges;      // of overlay pools, as the book has them
-  std::set<Prefix> closing;                                // blocks that are being released
-  std::uint64_t taken = 0;                                 // generation of the catalog
-  std::set<std::string> named;                             // pools that the book knows
+  // Blocks that are being released, and their pools. One whose release has got no answer stays: it
+  // may be another node's by now, whatever is known here.
+  std::map<Prefix, std::string> closing;
+  std::uint64_t taken = 0;      // generation of the catalog
+  std::set<std::string> named;  // pools that the book knows
 };
 
 }  // namespace tombolo

@@ -361,6 +361,64 @@ TEST_CASE("an overlay pool grows for two interfaces when one address is left") {
   REQUIRE(node.add("b", "shop/two").starts_with("172.19.0."));
 }
 
+// One block, which the first that needs it has.
+const char* const kOneBlock = R"(
+apiVersion: tombolo.io/v1alpha1
+kind: IPPool
+metadata: {name: wide}
+spec: {kind: overlay, subnet: 172.19.0.0/29, blockLength: 29, rest: {wantedSeconds: 0}}
+)";
+const std::string kWide = R"({"ipv4": ["wide"]})";
+
+TEST_CASE("a block whose release got no answer stays closed, whatever the store says") {
+  PoolCluster cluster;
+  NodeWorld world1("n1");
+  NodeWorld world2("n2");
+  NodeLife one(cluster, world1, kOneBlock);
+  NodeLife two(cluster, world2, kOneBlock);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippool", kWide}});
+  REQUIRE(one.add("a", "shop/web").starts_with("172.19.0."));
+  REQUIRE(one.del("a").empty());
+  REQUIRE(cluster.loop.reaches([&] { return one.service().book().leases().empty(); }));
+  REQUIRE(one.open("wide") == 6);
+  // No answer, and nothing to be seen of it: it is still on its way.
+  std::vector<TxnRequest> late;
+  one.kv().loses = [&](TxnRequest& request) {
+    late.push_back(request);
+    request.compares[0].number = -1;
+    return true;
+  };
+  for (std::size_t lost = 1; lost <= 2; ++lost) {
+    for (int i = 0; late.size() < lost && i < 20; ++i) {
+      cluster.clock.skip(std::chrono::minutes(1));
+      cluster.loop.reaches([&] { return late.size() >= lost; }, std::chrono::milliseconds(200));
+    }
+    REQUIRE(late.size() == lost);
+    REQUIRE(one.add("b", "shop/web").starts_with("11 "));
+    REQUIRE(one.open("wide") == 0);
+    REQUIRE(one.tables().routed.rows().empty());
+  }
+  REQUIRE(cluster.loop.run(cluster.kv.txn(late[0]))->succeeded);
+  for (const char* pod : {"c", "d"})
+    REQUIRE(two.add_soon(pod, "shop/web").starts_with("172.19.0."));
+  REQUIRE(one.add("b", "shop/web").starts_with("11 "));
+  // What is on its way for longer than it takes to have the block again comes too late.
+  REQUIRE_FALSE(cluster.loop.run(cluster.kv.txn(late[1]))->succeeded);
+}
+
+TEST_CASE("a block that is another's by now is closed before the next ADD") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world, kOneBlock);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippool", kWide}});
+  REQUIRE(node.add("a", "shop/web").starts_with("172.19.0."));
+  PoolBlock block{"wide", Prefix::parse("172.19.0.0/29").value(), "n2", 1, 0, 0};
+  Put put{records::pool_block_key(block), records::encode(block), 0};
+  REQUIRE(cluster.loop.run(cluster.kv.put(std::move(put))).has_value());
+  REQUIRE(cluster.loop.reaches([&] { return node.open("wide") == 0; }, std::chrono::seconds(2)));
+  REQUIRE(node.add("b", "shop/web").starts_with("11 "));
+}
+
 TEST_CASE("an exact address, asked for by the pod") {
   PoolCluster cluster;
   NodeWorld world("n1");

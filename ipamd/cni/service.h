@@ -159,6 +159,7 @@ class CniService {
   asio::awaitable<Result<void>> grow(AddressWish wish);
   std::vector<AddressWish> unfulfilled(const std::vector<InterfaceChoice>& choices) const;
   asio::awaitable<void> compare_blocks();
+  asio::awaitable<void> release_closing();
 
   // pool_claims.cpp
   void take_pools();

@@ -44,6 +44,39 @@ metadata: {name: wide}
 spec: {kind: overlay, subnet: 172.19.0.0/24, blockLength: 30, excludeIPs: [172.19.0.6]}
 )";
 
+// The machine's time and what a test has let pass beside it.
+class SkippingClock final : public Clock {
+ public:
+  MonotonicTime now() const override { return inner_->now() + skipped_; }
+  WallTime wall_now() const override { return inner_->wall_now() + skipped_; }
+  asio::awaitable<Result<void>> sleep_for(Duration duration) override {
+    constexpr Duration kLook = std::chrono::milliseconds(10);
+    for (MonotonicTime end = now() + duration; now() < end;) {
+      auto slept = co_await inner_->sleep_for(std::min(kLook, Duration(end - now())));
+      if (!slept) co_return slept;
+    }
+    co_return Result<void>{};
+  }
+  void skip(Duration duration) { skipped_ += duration; }
+
+ private:
+  std::unique_ptr<Clock> inner_ = make_system_clock();
+  Duration skipped_{};
+};
+
+// Does what it is asked, and loses the answers that it is told to lose.
+class ForgetfulKv final : public MemoryKv {
+ public:
+  using MemoryKv::MemoryKv;
+  asio::awaitable<Result<TxnResult>> txn(TxnRequest request) override {
+    bool lost = loses && loses(request);  // may change it
+    Result<TxnResult> done = co_await MemoryKv::txn(std::move(request));
+    if (!lost) co_return done;
+    co_return fail(Code::kDeadlineExceeded, "no answer");
+  }
+  std::function<bool(TxnRequest&)> loses;
+};
+
 class PoolCluster {
  public:
   PoolCluster() : store(loop.tasks().executor()), kv(store), never(loop.tasks().executor()) {
@@ -89,6 +122,7 @@ class PoolCluster {
   MemoryStore store;
   MemoryKv kv;
   std::unique_ptr<Rng> rng = make_seeded_rng(1);
+  SkippingClock clock;
 
  private:
   static asio::awaitable<void> wait(Signal& signal) {
@@ -124,13 +158,13 @@ class NodeLife {
     directory_.emplace(tables_.pools, tables_.reservations, [] { return true; }, kv_, Logger());
     ClaimsOptions options;
     options.node = world.name;
-    blocks_.emplace(options, kv_, tasks_, cluster.loop.clock(), *cluster.rng, Logger());
-    claims_.emplace(options, kv_, tasks_, cluster.loop.clock(), *cluster.rng, Logger());
+    blocks_.emplace(options, kv_, tasks_, cluster.clock, *cluster.rng, Logger());
+    claims_.emplace(options, kv_, tasks_, cluster.clock, *cluster.rng, Logger());
     routed_.emplace(tables_.routed.take_writer("test"));
     CniSettings settings;
     settings.node = world.name;
     service_.emplace(settings, world.net, world.store, tables_.node_blocks,
-                     tables_.attachments.take_writer("cni"), hooks_, tasks_, cluster.loop.clock(),
+                     tables_.attachments.take_writer("cni"), hooks_, tasks_, cluster.clock,
                      Logger());
     CniPools given;
     given.directory = &*directory_;
@@ -195,14 +229,18 @@ class NodeLife {
       text += (text.empty() ? "" : " ") + std::string(ip.at("address").as_string());
     return text;
   }
-  MemoryKv& kv() { return kv_; }
+  ForgetfulKv& kv() { return kv_; }
   CniService& service() { return *service_; }
   const AgentTables& tables() const { return tables_; }
+  std::uint64_t open(const std::string& pool) {
+    const AddressPool* found = service_->book().allocator().pool(pool);
+    return found == nullptr ? 0 : found->usage(Family::kV4).total;
+  }
 
  private:
   PoolCluster& cluster_;
   NodeWorld& world_;
-  MemoryKv kv_;
+  ForgetfulKv kv_;
   TaskGroup tasks_;
   AgentTables tables_;
   InterfaceHooks hooks_;
