@@ -82,6 +82,7 @@ struct ClaimedLease {
   std::string pod;
   std::string identity;  // when it is known
   std::vector<PooledIp> addresses;
+  std::int64_t since_unix_ms = 0;  // 0: unknown
 };
 
 struct ClaimsReconciled {
@@ -183,8 +184,12 @@ class OverlayBlocks {
   // changes then. Blocks of pools that are gone stay claimed until they are released.
   Result<void> set_pools(std::vector<ClaimPool> pools);
 
-  // Of this node, ascending. Of a block, only what is in the pool's ranges may be given out.
+  // Of this node, ascending. Of a block, only what is in the pool's ranges may be given out, and of
+  // one that is doubted, nothing.
   std::vector<PoolBlock> blocks_of_node(std::string_view pool) const;
+  // The store says so since before this life, or since its backup: it may have become another
+  // node's in between, unless a lease of this node is in it.
+  bool doubted(const PoolBlock& block) const;
 
   // One more block for this node. kResourceExhausted: there is none, none has rested enough, or
   // this node has its most; kFailedPrecondition: no such pool; kUnavailable, kAborted as
@@ -192,15 +197,18 @@ class OverlayBlocks {
   asio::awaitable<Result<PoolBlock>> claim(std::string pool);
 
   // Blocks of this node without a lease for as long as the pool's block_idle, as seen by these
-  // calls. The caller gives out nothing of them any more before it calls release().
+  // calls; doubted ones at once, but not while others of a restored store say what they hold.
+  // Those with a lease are doubted no more. The caller gives out nothing of the answered ones any
+  // more before it calls release().
   std::vector<PoolBlock> idle(const std::function<bool(const PoolBlock&)>& in_use);
   // One that is not this node's is released already. kUnavailable, kAborted: later; it may be
   // released all the same, or be so later on: nothing of it is given out until this has answered
   // otherwise, whatever the store says of it meanwhile.
   asio::awaitable<Result<void>> release(PoolBlock block);
 
-  // Blocks that leases of this node are in: claims what the store has lost. The answer is one line
-  // for each that another node has.
+  // Blocks that leases of this node are in (since_unix_ms: the oldest of them): claims what the
+  // store has lost, also from the node that a restored store says had it before the leases. The
+  // answer is one line for each that another node has.
   asio::awaitable<Result<std::vector<std::string>>> take_back(std::vector<PoolBlock> used);
 
  private:
@@ -214,6 +222,8 @@ class OverlayBlocks {
   std::unique_ptr<BlockView> view_;
   std::unique_ptr<SharedRecords> records_;
   std::uint64_t told_ = 0;  // of the view's changes
+  // Blocks that leases were seen in, by key, and the revisions of their records.
+  std::map<std::string, std::int64_t> trusted_;
   std::map<std::string, Pool, std::less<>> pools_;
 };
 

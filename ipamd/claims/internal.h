@@ -204,6 +204,12 @@ class SharedRecords final : private FollowHandler {
   Result<void> ready() const;  // kUnavailable while not synced
   // kUnavailable also for so long after another store answered.
   Result<void> settled(Duration settle) const;
+  // Of the first list of this life, or of the first of another store: what is not newer is from
+  // before this was known.
+  std::int64_t begun_at() const { return begun_at_; }
+  // Another store answered, and a record of that revision is from its backup: what happened since
+  // may have made it wrong.
+  bool from_backup(std::int64_t revision) const { return restored_ && revision <= begun_at_; }
   // True: it is written. False: a comparison failed. Either way the view knows the records
   // afterwards. The request is one of ComparedWrites. kUnavailable: it may be written.
   asio::awaitable<Result<bool>> write(TxnRequest request);
@@ -234,6 +240,7 @@ class SharedRecords final : private FollowHandler {
   std::int64_t listing_ = 0;
   std::uint64_t cluster_id_ = 0;
   std::optional<MonotonicTime> restored_;  // another store answered
+  std::int64_t begun_at_ = 0;
   PrefixFollower follower_;
 };
 

@@ -65,6 +65,12 @@ std::vector<PoolBlock> OverlayBlocks::blocks_of_node(std::string_view pool) cons
   return mine;
 }
 
+bool OverlayBlocks::doubted(const PoolBlock& block) const {
+  if (block.sequence > records_->begun_at()) return false;
+  auto trusted = trusted_.find(block.key());
+  return trusted == trusted_.end() || trusted->second != block.sequence;
+}
+
 asio::awaitable<Result<PoolBlock>> OverlayBlocks::claim(std::string pool) {
   std::optional<PoolBlock> claimed;
   for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
@@ -117,10 +123,20 @@ Result<PoolBlock> OverlayBlocks::choose(const std::string& name, std::uint32_t a
 
 std::vector<PoolBlock> OverlayBlocks::idle(const std::function<bool(const PoolBlock&)>& in_use) {
   std::vector<PoolBlock> idle;
+  bool settled = records_->settled(options_.settle).has_value();
+  std::map<std::string, std::int64_t> trusted_before = std::exchange(trusted_, {});
   for (auto& [name, pool] : pools_) {
     std::map<Prefix, MonotonicTime> before = std::exchange(pool.empty_since, {});
     for (const PoolBlock& block : blocks_of_node(name)) {
-      if (in_use(block)) continue;
+      auto trusted = trusted_before.find(block.key());
+      bool used = in_use(block);
+      if (used || (trusted != trusted_before.end() && trusted->second == block.sequence))
+        trusted_[block.key()] = block.sequence;
+      if (used) continue;
+      if (doubted(block)) {
+        if (settled) idle.push_back(block);
+        continue;
+      }
       auto since = before.find(block.prefix);
       MonotonicTime from = since == before.end() ? clock_.now() : since->second;
       pool.empty_since.emplace(block.prefix, from);
@@ -155,7 +171,10 @@ asio::awaitable<Result<std::vector<std::string>>> OverlayBlocks::take_back(
     const auto& blocks = view_->blocks(block.pool);
     auto at = blocks.find(block.prefix);
     if (at != blocks.end() && at->second.node == options_.node) continue;
-    if (at != blocks.end() && !at->second.node.empty()) {
+    // Whoever has leases in it had it last. One that claimed it after them is told, not robbed.
+    bool older = at != blocks.end() && records_->from_backup(at->second.sequence) &&
+                 at->second.since_unix_ms <= block.since_unix_ms;
+    if (at != blocks.end() && !at->second.node.empty() && !older) {
       conflicts.push_back(fmt::format("block {} of pool {} is used on this node, but claimed by {}",
                                       block.prefix.str(), block.pool, at->second.node));
       continue;

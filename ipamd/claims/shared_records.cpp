@@ -85,6 +85,7 @@ Result<void> SharedRecords::settled(Duration settle) const {
 
 void SharedRecords::on_listing(std::int64_t revision, std::uint64_t cluster_id) {
   // Revisions of another store mean nothing beside those of this one.
+  if (cluster_id_ != cluster_id) begun_at_ = revision;
   if (cluster_id_ != cluster_id && cluster_id_ != 0) {
     view_.clear();
     restored_ = clock_.now();

@@ -17,14 +17,37 @@ std::vector<IpRange> inside(const std::vector<IpRange>& usable,
   return subtract(usable, subtract(usable, std::move(covered)));
 }
 
+// The addresses of this node's leases in overlay pools.
+std::set<Ip> addresses_of_blocks(const LeaseBook& book, const PoolCatalog& catalog) {
+  std::set<Ip> ips;
+  for (const auto& [key, lease] : book.leases())
+    for (const PooledIp& address : lease.addresses()) {
+      const IpPool* pool = catalog.find(address.pool);
+      if (pool != nullptr && pool->kind == PoolKind::kOverlay) ips.insert(address.ip);
+    }
+  return ips;
+}
+
+bool is_used(const Prefix& block, const std::set<Ip>& addresses) {
+  auto at = addresses.lower_bound(block.first());
+  return at != addresses.end() && *at <= block.last();
+}
+
 }  // namespace
 
 // Makes the book give out what this node's blocks have of the pool, but for those that are about to
-// be released; and tells other nodes of the blocks.
+// be released and those that are doubted; and tells other nodes of the blocks.
 void CniService::take_blocks_of(const IpPool& pool) {
-  std::vector<PoolBlock> blocks = pooled_->pools.blocks->blocks_of_node(pool.name);
+  const OverlayBlocks& all = *pooled_->pools.blocks;
+  std::vector<PoolBlock> blocks = all.blocks_of_node(pool.name);
   std::erase_if(blocks,
                 [&](const PoolBlock& block) { return pooled_->closing.contains(block.prefix); });
+  if (std::ranges::any_of(blocks, [&](const PoolBlock& block) { return all.doubted(block); })) {
+    std::set<Ip> used = addresses_of_blocks(book_, pooled_->pools.directory->catalog());
+    std::erase_if(blocks, [&](const PoolBlock& block) {
+      return all.doubted(block) && !is_used(block.prefix, used);
+    });
+  }
   std::vector<Prefix> now;
   for (const PoolBlock& block : blocks) now.push_back(block.prefix);
   std::vector<IpRange> ranges = inside(pooled_->pools.directory->catalog().usable(pool), blocks);
@@ -99,7 +122,6 @@ asio::awaitable<void> CniService::compare_blocks() {
   if (!blocks.synced()) co_return;
   const PoolCatalog& catalog = pooled_->pools.directory->catalog();
   std::map<std::string, PoolBlock> used;
-  std::set<Ip> ips;
   for (const auto& [key, lease] : book_.leases())
     for (const PooledIp& address : lease.addresses()) {
       const IpPool* pool = catalog.find(address.pool);
@@ -108,13 +130,12 @@ asio::awaitable<void> CniService::compare_blocks() {
       block.pool = address.pool;
       block.prefix = Prefix(address.ip, pool->block_length);
       block.node = settings_.node;
-      ips.insert(address.ip);
-      used.insert_or_assign(block.key(), std::move(block));
+      block.since_unix_ms = lease.reserved_unix_ms;
+      auto [at, is_new] = used.try_emplace(block.key(), block);
+      at->second.since_unix_ms = std::min(at->second.since_unix_ms, block.since_unix_ms);
     }
-  auto in_use = [&](const PoolBlock& block) {
-    auto at = ips.lower_bound(block.prefix.first());
-    return at != ips.end() && *at <= block.prefix.last();
-  };
+  std::set<Ip> ips = addresses_of_blocks(book_, catalog);
+  auto in_use = [&](const PoolBlock& block) { return is_used(block.prefix, ips); };
   // In one turn: found empty, and closed before anybody draws from it.
   for (const PoolBlock& block : blocks.idle(in_use))
     pooled_->closing.emplace(block.prefix, block.pool);

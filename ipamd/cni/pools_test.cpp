@@ -406,6 +406,63 @@ TEST_CASE("a block whose release got no answer stays closed, whatever the store 
   REQUIRE_FALSE(cluster.loop.run(cluster.kv.txn(late[1]))->succeeded);
 }
 
+TEST_CASE("a restored store gives a node a block back that is another's by now: it stays closed") {
+  PoolCluster cluster;
+  NodeWorld world1("n1");
+  NodeWorld world2("n2");
+  auto one = std::make_unique<NodeLife>(cluster, world1, kOneBlock);
+  NodeLife two(cluster, world2, kOneBlock);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippool", kWide}});
+  REQUIRE(one->add("a", "shop/web").starts_with("172.19.0."));
+  REQUIRE(one->del("a").empty());
+  REQUIRE(cluster.loop.reaches([&] { return one->service().book().leases().empty(); }));
+  MemoryStore::Backup backup = cluster.store.backup();
+  for (int i = 0; one->open("wide") > 0 && i < 20; ++i) {
+    cluster.clock.skip(std::chrono::minutes(1));
+    cluster.loop.reaches([&] { return one->open("wide") == 0; }, std::chrono::milliseconds(200));
+  }
+  std::set<std::string> given;
+  for (int i = 0; i < 3; ++i) given.insert(two.add_soon(fmt::format("b{}", i), "shop/web"));
+  REQUIRE(given.size() == 3);
+  bool restarts = GENERATE(false, true);
+  CAPTURE(restarts);
+  if (restarts) one.reset();
+  cluster.store.restore(backup, 2);
+  if (restarts) one = std::make_unique<NodeLife>(cluster, world1, kOneBlock);
+  // By and by: the list, what the nodes say, the end of the wait.
+  auto owner = [&] {
+    auto found = cluster.loop.run(cluster.kv.get("tombolo/v1/poolblocks/wide/172.19.0.0/29"));
+    return records::decode_pool_block(**found).value().node;
+  };
+  for (int i = 0; i < 8; ++i) {
+    REQUIRE(one->add("c", "shop/web").starts_with("11 "));
+    REQUIRE(one->open("wide") == 0);
+    cluster.clock.skip(std::chrono::seconds(6));
+    cluster.loop.reaches([] { return false; }, std::chrono::milliseconds(100));
+  }
+  REQUIRE(cluster.loop.reaches([&] { return owner() == "n2"; }));
+  for (int i = 3; i < 6; ++i) given.insert(two.add_soon(fmt::format("b{}", i), "shop/web"));
+  REQUIRE(given.size() == 6);
+}
+
+TEST_CASE("a block with a pod in it stays open while a restored store settles") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  NodeLife node(cluster, world, kOneBlock);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippool", kWide}});
+  MemoryStore::Backup before = cluster.store.backup();
+  REQUIRE(node.add("a", "shop/web").starts_with("172.19.0."));
+  bool known = GENERATE(true, false);
+  CAPTURE(known);
+  cluster.store.restore(known ? cluster.store.backup() : before, 2);
+  // What the backup does not know is claimed again with the next comparison.
+  REQUIRE(cluster.loop.reaches([&] { return (node.open("wide") > 0) == known; }));
+  cluster.clock.skip(std::chrono::seconds(10));
+  REQUIRE(cluster.loop.reaches([&] { return node.open("wide") > 0; }));
+  REQUIRE(node.add("b", "shop/web").starts_with("172.19.0."));
+  REQUIRE(node.tables().routed.size() == 1);
+}
+
 TEST_CASE("a block that is another's by now is closed before the next ADD") {
   PoolCluster cluster;
   NodeWorld world("n1");
