@@ -24,6 +24,8 @@ struct Lease {
   std::string network;             // name of the CNI configuration that asked
   std::vector<std::string> pools;  // of each of attachment.ips
   std::int64_t reserved_unix_ms = 0;
+  // Of a fixed address of shared pools: whose it stays when the interface goes. Empty: nobody's.
+  std::string identity;
   Attachment attachment;
 
   std::string key() const { return attachment.key(); }

@@ -10,7 +10,7 @@ namespace {
 
 std::size_t bytes_of_texts(const Lease& lease) {
   const Attachment& attachment = lease.attachment;
-  std::size_t bytes = lease.network.size();
+  std::size_t bytes = lease.network.size() + lease.identity.size();
   for (const std::string* text :
        {&attachment.container_id, &attachment.interface_name, &attachment.name_space,
         &attachment.pod_name, &attachment.pod_uid, &attachment.node, &attachment.netns_path,
@@ -158,6 +158,7 @@ Result<LeaseBook::Reservation> LeaseBook::take_over(Lease wanted) {
   wanted.state = LeaseState::kReserved;
   wanted.reserved_unix_ms = now_unix_ms();
   wanted.set_addresses(before.addresses());
+  wanted.identity = before.identity;
   // One transaction: the addresses are free at no moment.
   std::vector<LeaseChange> changes;
   changes.emplace_back(EraseLease{before.sequence, {}, wanted.reserved_unix_ms});

@@ -59,8 +59,8 @@ class LeaseBook {
   // All interfaces of a pod in one transaction, in memory and on the disk: every address of every
   // interface, or none. Errors of reserve(), which name the interface.
   Result<Reservations> reserve_all(std::vector<Wanted> wanted);
-  // The lease of that key, which is there, becomes `wanted`: with the same addresses and pools, a
-  // new sequence number, and reserved. kResourceExhausted when the store is behind.
+  // The lease of that key, which is there, becomes `wanted`: with the same addresses, pools and
+  // identity, a new sequence number, and reserved. kResourceExhausted when the store is behind.
   Result<Reservation> take_over(Lease wanted);
   asio::awaitable<Result<void>> durable(LeaseJournal::Ticket ticket) {
     return journal_.written(std::move(ticket));

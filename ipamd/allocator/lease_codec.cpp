@@ -9,6 +9,7 @@ namespace tombolo {
 namespace {
 
 constexpr unsigned char kFormat = 1;
+constexpr unsigned char kFormatWithIdentity = 2;
 constexpr std::size_t kMostAddresses = 64;
 constexpr int kNames = 4;  // network, namespace, node, folder of the network namespace
 constexpr int kTexts = 5;  // rest of that path, pod, its uid, host interface, MAC
@@ -49,7 +50,17 @@ std::string pack(const Lease& lease, NameTable* names) {
     out.name(lease.pools[i]);
     write_ip(out, attachment.ips[i]);
   }
+  // In memory always: there is one format only.
+  if (names != nullptr || !lease.identity.empty()) out.text(lease.identity);
   return out.take();
+}
+
+// The format of bytes that stand alone; nothing when it is unknown.
+std::optional<unsigned char> format_of(std::string_view bytes) {
+  if (bytes.empty()) return std::nullopt;
+  auto format = static_cast<unsigned char>(bytes[0]);
+  if (format != kFormat && format != kFormatWithIdentity) return std::nullopt;
+  return format;
 }
 
 std::optional<Ip> read_ip(PackReader& in) {
@@ -65,7 +76,7 @@ std::optional<Ip> read_ip(PackReader& in) {
 }
 
 // What is wrong, or nothing.
-std::optional<std::string> read(PackReader& in, Lease& lease) {
+std::optional<std::string> read(PackReader& in, Lease& lease, bool with_identity) {
   Attachment& attachment = lease.attachment;
   attachment.container_id = in.text();
   attachment.interface_name = in.name();
@@ -90,21 +101,24 @@ std::optional<std::string> read(PackReader& in, Lease& lease) {
     if (!ip) return "it has an address that is none";
     attachment.ips.push_back(*ip);
   }
+  if (with_identity) lease.identity = in.text();
+  if (!in.ok()) return "its identity is cut short";
   return std::nullopt;
 }
 
 }  // namespace
 
 std::string pack_lease(const Lease& lease) {
-  return static_cast<char>(kFormat) + pack(lease, nullptr);
+  unsigned char format = lease.identity.empty() ? kFormat : kFormatWithIdentity;
+  return static_cast<char>(format) + pack(lease, nullptr);
 }
 
 Result<Lease> unpack_lease(std::string_view bytes) {
-  if (bytes.empty() || static_cast<unsigned char>(bytes[0]) != kFormat)
-    return fail(Code::kDataLoss, "a lease of an unknown format");
+  auto format = format_of(bytes);
+  if (!format) return fail(Code::kDataLoss, "a lease of an unknown format");
   PackReader in(bytes.substr(1), nullptr);
   Lease lease;
-  if (auto wrong = read(in, lease))
+  if (auto wrong = read(in, lease, *format == kFormatWithIdentity))
     return fail(Code::kDataLoss, "lease {} of {}: {}", lease.sequence, lease.key(), *wrong);
   if (!in.at_end())
     return fail(Code::kDataLoss, "lease {} of {} goes on after its end", lease.sequence,
@@ -114,8 +128,8 @@ Result<Lease> unpack_lease(std::string_view bytes) {
 
 Result<void> repack_lease(std::string_view bytes, LeaseState state, NameTable& names,
                           Repacked& result) {
-  if (bytes.empty() || static_cast<unsigned char>(bytes[0]) != kFormat)
-    return fail(Code::kDataLoss, "a lease of an unknown format");
+  auto format = format_of(bytes);
+  if (!format) return fail(Code::kDataLoss, "a lease of an unknown format");
   PackReader in(bytes.substr(1), nullptr);
   result.bytes.clear();
   PackWriter out(&names, std::move(result.bytes));
@@ -139,6 +153,10 @@ Result<void> repack_lease(std::string_view bytes, LeaseState state, NameTable& n
     write_ip(out, *ip);
     address.ip = *ip;
   }
+  if (*format == kFormatWithIdentity)
+    out.raw(in.packed_text());
+  else
+    out.text("");
   if (!fits || !in.ok() || !in.at_end())
     return fail(Code::kDataLoss, "lease {} is cut short or too long", result.sequence);
   result.bytes = out.take();
@@ -152,7 +170,7 @@ std::string pack_lease(const Lease& lease, NameTable& names) {
 Lease unpack_lease(std::string_view bytes, const NameTable& names) {
   PackReader in(bytes, &names);
   Lease lease;
-  auto wrong = read(in, lease);
+  auto wrong = read(in, lease, true);
   ENSURE(!wrong, "a lease in memory is damaged: {}", *wrong);
   return lease;
 }
@@ -188,6 +206,7 @@ LeasedAddresses unpack_addresses(std::string_view bytes, const NameTable& names)
     ENSURE(ip, "a lease in memory is damaged");
     address.ip = *ip;
   }
+  in.packed_text();
   ENSURE(in.ok() && in.at_end(), "a lease in memory is damaged");
   return result;
 }
@@ -205,7 +224,7 @@ void release_names(std::string_view bytes, NameTable& names) {
   std::vector<std::uint32_t> seen;
   PackReader in(bytes, &names, &seen);
   Lease lease;
-  auto wrong = read(in, lease);
+  auto wrong = read(in, lease, true);
   ENSURE(!wrong, "a lease in memory is damaged: {}", *wrong);
   for (std::uint32_t number : seen) names.release(number);
 }

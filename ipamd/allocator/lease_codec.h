@@ -16,7 +16,8 @@ namespace tombolo {
 // What a lease may weigh: one longer is refused before it is made.
 inline constexpr std::size_t kLeaseBytes = 16'384;
 
-// Bytes that stand alone. Format 1, its first byte; what was written once is read for ever.
+// Bytes that stand alone. Their first byte is the format: 1, or 2 where an identity follows what
+// format 1 has. What was written once is read for ever.
 std::string pack_lease(const Lease& lease);
 // kDataLoss when these are no such bytes.
 Result<Lease> unpack_lease(std::string_view bytes);

@@ -65,8 +65,33 @@ TEST_CASE("a lease weighs little, on the disk and in memory") {
   REQUIRE(names.size() == 0);
 }
 
+// What the first release made of typical(): never changed.
+constexpr std::string_view kFormat1 =
+    "0182023f1c0d9be27a4455c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90123456700046574683087ad4b"
+    "0280d8c1a28c3407746f6d626f6c6f0764656661756c74066e6f64652d310f2f7661722f72756e2f6e65746e"
+    "732f11636e692d070b1f6d0c6c0e4b7e9d552f1f2b4f7a11001573686f702d225d8f7c6b1d392d783278397a"
+    "00070b1f6d0c6c0e4b7e9d552f1f2b4f7a11000d74626f320123456789ab00040200000000010002046e6f64"
+    "65040a000001046e6f64651008fd000000000000000000000000000001";
+
+TEST_CASE("a lease with an identity has a format of its own; others are as they ever were") {
+  Lease lease = typical();
+  std::string old;
+  for (std::size_t i = 0; i < kFormat1.size(); i += 2)
+    old += static_cast<char>(std::stoi(std::string(kFormat1.substr(i, 2)), nullptr, 16));
+  REQUIRE(pack_lease(lease) == old);
+  REQUIRE(unpack_lease(old).value() == lease);
+  lease.identity = "StatefulSet/shop/db/0/eth0";
+  std::string packed = pack_lease(lease);
+  REQUIRE(packed[0] == 2);
+  REQUIRE(unpack_lease(packed).value() == lease);
+  REQUIRE(!unpack_lease("\x01" + packed.substr(1)));
+  REQUIRE(!unpack_lease("\x02" + old.substr(1)));
+}
+
 TEST_CASE("bytes that are no lease are refused") {
-  std::string packed = pack_lease(typical());
+  Lease lease = typical();
+  lease.identity = GENERATE("", "StatefulSet/shop/db/0/eth0");
+  std::string packed = pack_lease(lease);
   for (std::size_t size = 0; size < packed.size(); ++size) {
     INFO(size);
     REQUIRE(unpack_lease(packed.substr(0, size)).error().code == Code::kDataLoss);
@@ -93,7 +118,7 @@ Lease random_lease() {
   lease.reserved_unix_ms = *rc::gen::arbitrary<std::int64_t>();
   Attachment& attachment = lease.attachment;
   for (std::string* text :
-       {&lease.network, &attachment.container_id, &attachment.interface_name,
+       {&lease.network, &lease.identity, &attachment.container_id, &attachment.interface_name,
         &attachment.name_space, &attachment.pod_name, &attachment.pod_uid, &attachment.node,
         &attachment.netns_path, &attachment.host_interface, &attachment.mac})
     *text = random_text();

@@ -247,11 +247,40 @@ asio::awaitable<Result<ClaimsReconciled>> Claims::reconcile(
   co_return report;
 }
 
+// What the store says is older than the lease: the address is kept for the lease's own identity,
+// or the record is of the backup from which the store was restored, and whoever had the address
+// then had given it back before the lease was made.
+bool Claims::is_older(const AddressClaim& claim, std::int64_t revision,
+                      const ClaimedLease& lease) const {
+  if (claim.kept() && claim.identity == lease.identity) return true;
+  std::int64_t since = claim.kept() ? claim.released_unix_ms : claim.since_unix_ms;
+  return records_->from_backup(revision) && since <= lease.since_unix_ms;
+}
+
+// The identity's record when it knows of these, too. Nothing when it knows of them already; also
+// when it cannot be read: it is left alone then.
+std::optional<Claimant> Claims::claimant_with(const std::string& identity,
+                                              std::vector<Claimant::Address> addresses) const {
+  ClaimView::SeenClaimant seen = view_->claimant(identity);
+  if (!seen.refused.empty()) return std::nullopt;
+  bool changes = false;
+  for (Claimant::Address& address : addresses) {
+    auto at = std::ranges::lower_bound(seen.claimant.addresses, address);
+    if (at != seen.claimant.addresses.end() && *at == address) continue;
+    seen.claimant.addresses.insert(at, std::move(address));
+    changes = true;
+  }
+  if (!changes) return std::nullopt;
+  return std::move(seen.claimant);
+}
+
 // A lease whose claim the store does not have: it was restored from a backup, or an operator
 // removed the record.
 asio::awaitable<Result<void>> Claims::take_back(ClaimedLease lease, ClaimsReconciled& report) {
   for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
     ComparedWrites writes;
+    std::size_t wanted = 0;
+    std::map<std::string, std::vector<Claimant::Address>> claimants;  // by identity
     std::vector<std::string> conflicts;
     for (const PooledIp& address : lease.addresses) {
       if (view_->pool(address.pool) == nullptr) continue;
@@ -259,7 +288,7 @@ asio::awaitable<Result<void>> Claims::take_back(ClaimedLease lease, ClaimsReconc
       const AddressClaim* claim = seen.occupied;
       bool other = claim != nullptr && claim->holder != lease.holder;
       if (claim != nullptr && !other && claim->node == options_.node) continue;
-      if (other && !(claim->kept() && claim->identity == lease.identity)) {
+      if (other && !is_older(*claim, seen.revision, lease)) {
         conflicts.push_back(fmt::format(
             "{} of pool {} is in the hands of {} (pod {}) on this node, "
             "but {}",
@@ -272,11 +301,15 @@ asio::awaitable<Result<void>> Claims::take_back(ClaimedLease lease, ClaimsReconc
       again.holder = lease.holder;
       again.node = options_.node;
       again.pod = lease.pod;
-      again.identity = claim != nullptr ? claim->identity : "";
+      again.identity = claim != nullptr && !other ? claim->identity : lease.identity;
       again.since_unix_ms = unix_ms(clock_);
       writes.put(*view_, again);
+      ++wanted;
+      if (!again.identity.empty()) claimants[again.identity].push_back({again.pool, again.ip});
     }
-    std::size_t wanted = writes.size();
+    for (auto& [identity, addresses] : claimants)
+      if (auto claimant = claimant_with(identity, std::move(addresses)))
+        writes.put(*view_, *claimant);
     bool done = true;
     if (wanted > 0) {
       TxnRequest request = writes.take();

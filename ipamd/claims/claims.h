@@ -15,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -80,7 +81,7 @@ struct ClaimsTaken {
 struct ClaimedLease {
   std::string holder;
   std::string pod;
-  std::string identity;  // when it is known
+  std::string identity;  // whose the addresses stay; empty: nobody's
   std::vector<PooledIp> addresses;
   std::int64_t since_unix_ms = 0;  // 0: unknown
 };
@@ -158,6 +159,9 @@ class Claims {
       std::map<std::string, Verified> behind);
   asio::awaitable<Result<std::size_t>> give_back(std::vector<AddressClaim> claims);
   asio::awaitable<Result<void>> take_back(ClaimedLease lease, ClaimsReconciled& report);
+  bool is_older(const AddressClaim& claim, std::int64_t revision, const ClaimedLease& lease) const;
+  std::optional<Claimant> claimant_with(const std::string& identity,
+                                        std::vector<Claimant::Address> addresses) const;
 
   ClaimsOptions options_;
   Clock& clock_;

@@ -1,5 +1,6 @@
 // What happens to claims around crashes, cuts and restored stores: over the in-memory store.
 #include <catch2/generators/catch_generators.hpp>
+#include <optional>
 
 #include "core/store/memory_kv.h"
 #include "ipamd/claims/test_nodes.h"
@@ -151,6 +152,66 @@ TEST_CASE("reconcile: what a restored store has lost is claimed again before oth
   auto other = world.start("n2");
   REQUIRE(other->take(wanted("b"))->at(0).ip != a->at(0).ip);
   REQUIRE(other->take(wanted("c")).error().code == Code::kResourceExhausted);
+}
+
+TEST_CASE("reconcile: what is claimed again stays its identity's") {
+  World world;
+  const std::string db0 = "StatefulSet/shop/db/0/eth0";
+  MemoryStore::Backup backup = world.store.backup();
+  auto a = world.node->take(fixed("a", db0));
+  REQUIRE(a);
+  world.store.restore(backup, 2);
+  world.restart();
+  REQUIRE(world.node->reconcile({lease_of(a->at(0))})->taken_back == 1);
+  REQUIRE(world.node->claims->claims_of_node().at(0).identity == db0);
+  REQUIRE(world.node->release("a"));
+  // Nobody else gets it, and the identity knows of it.
+  auto other = world.start("n2");
+  REQUIRE(other->take(wanted("b"))->at(0).ip != a->at(0).ip);
+  REQUIRE(other->take(wanted("c")).error().code == Code::kResourceExhausted);
+  REQUIRE(other->take(fixed("d", db0))->at(0).ip == a->at(0).ip);
+}
+
+TEST_CASE("reconcile: a lease that is younger than what a backup says of its address wins") {
+  World world;
+  world.pools[0].ranges = {range("10.9.0.1", "10.9.0.1")};
+  world.node->set_pools(world.pools);
+  auto other = world.start("n2");
+  bool is_kept = GENERATE(false, true);
+  CAPTURE(is_kept);
+  if (is_kept) {
+    REQUIRE(other->take(fixed("a", "Deployment/shop/web/eth0")));
+    REQUIRE(other->release("a"));
+  } else {
+    REQUIRE(other->take(wanted("a")));
+  }
+  MemoryStore::Backup backup = world.store.backup();
+  // Then it is free, and b's.
+  MemoryKv kv(world.store);
+  AddressClaim free;
+  free.pool = "campus";
+  free.ip = Ip::parse("10.9.0.1").value();
+  REQUIRE(world.drive.run(kv.put({records::claim_key(free), records::encode(free)})));
+  std::optional<AddressClaim> b;
+  REQUIRE(world.drive.until([&] {
+    auto taken = world.node->take(wanted("b"));
+    if (taken) b = taken->at(0);
+    return b.has_value();
+  }));
+  world.store.restore(backup, 2);
+  REQUIRE(world.drive.until([&] {
+    return world.node->claims->synced() && world.node->claims->claims_of_node().empty();
+  }));
+  ClaimedLease lease = lease_of(*b);
+  ClaimedLease older = lease;
+  older.since_unix_ms = 1;
+  REQUIRE(world.node->reconcile({older})->conflicts.size() == 1);
+  auto healed = world.node->reconcile({lease});
+  REQUIRE(healed->taken_back == 1);
+  REQUIRE(healed->conflicts.empty());
+  REQUIRE(world.drive.until([&] { return other->claims->claims_of_node().empty(); }));
+  REQUIRE(other->reconcile({})->freed == 0);
+  REQUIRE(world.held() == 1);
 }
 
 TEST_CASE("reconcile: two leases of one address are told, and neither is touched") {

@@ -82,7 +82,7 @@ struct TestNode {
 };
 
 inline ClaimedLease lease_of(const AddressClaim& claim) {
-  return {claim.holder, claim.pod, claim.identity, {{claim.pool, claim.ip}}};
+  return {claim.holder, claim.pod, claim.identity, {{claim.pool, claim.ip}}, claim.since_unix_ms};
 }
 
 }  // namespace tombolo::claims_test

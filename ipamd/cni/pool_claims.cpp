@@ -102,7 +102,6 @@ asio::awaitable<void> CniService::release_one_waiting(std::string key) {
 void CniService::free_claims(const Lease& lease) {
   if (!pooled_ || !is_pooled(lease)) return;
   pooled_->to_free.insert(lease.key());
-  pooled_->identities.erase(lease.key());
   pooled_->changed.notify_all();
 }
 
@@ -110,7 +109,6 @@ void CniService::free_claims(const Lease& lease) {
 void CniService::free_claims_of(const std::vector<std::string>& keys) {
   if (!pooled_) return;
   pooled_->to_free.insert(keys.begin(), keys.end());
-  for (const std::string& key : keys) pooled_->identities.erase(key);
   pooled_->changed.notify_all();
 }
 
@@ -134,8 +132,8 @@ std::vector<ClaimedLease> CniService::claimed_leases() const {
     one.holder = key;
     if (!lease.attachment.pod_name.empty())
       one.pod = object_key(lease.attachment.name_space, lease.attachment.pod_name);
-    auto identity = pooled_->identities.find(key);
-    if (identity != pooled_->identities.end()) one.identity = identity->second;
+    one.identity = lease.identity;
+    one.since_unix_ms = lease.reserved_unix_ms;
     for (PooledIp& address : lease.addresses())
       if (address.pool != kNodePool) one.addresses.push_back(std::move(address));
     claimed.push_back(std::move(one));

@@ -129,7 +129,6 @@ asio::awaitable<Answer<ClaimsUnderWay>> CniService::claim(std::string container_
     one.pod = pod;
     one.identity = choices[i].identity;
     one.room = choices[i].room;
-    if (!one.identity.empty()) pooled_->identities[one.holder] = one.identity;
     wanted.push_back(std::move(one));
     places.emplace_back(i, std::move(wishes));
   }
@@ -229,6 +228,11 @@ Result<LeaseBook::Reservations> CniService::reserve_choices(
       one.lease.attachment.interface_name = choices[i].interface_name;
     }
     one.addresses = choices[i].wishes;
+    // Only what is claimed can be kept for it.
+    if (std::ranges::any_of(choices[i].wishes, [&](const AddressWish& wish) {
+          return is_underlay(pooled_->pools.directory->catalog(), wish);
+        }))
+      one.lease.identity = choices[i].identity;
     if (choices[i].selection.node_blocks) {
       TRY(wishes, book_.allocator().wishes(kNodePool, settings_.families));
       one.addresses = std::move(wishes);

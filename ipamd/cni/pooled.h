@@ -41,7 +41,6 @@ struct CniService::Pooled {
   bool reconcile_wanted = true;
   // Keys of the leases that wait, by container.
   std::map<std::string, std::set<std::string>> waiting;
-  std::map<std::string, std::string> identities;           // by key, of this life
   std::map<std::string, std::vector<NodeBlock>> routed;    // by key
   std::map<std::string, std::vector<Prefix>> told_blocks;  // by pool
   std::map<std::string, std::vector<IpRange>> ranges;      // of overlay pools, as the book has them

@@ -297,6 +297,53 @@ TEST_CASE("a StatefulSet's pod keeps its address on another node") {
   REQUIRE(two.add_soon("b", "shop/db-0") == address);
 }
 
+TEST_CASE("a fixed address stays its workload's over a restart and a store that forgot it") {
+  PoolCluster cluster;
+  NodeWorld world("n1");
+  cluster.tell("shop", "db", {{"ipam.tombolo.io/ippool", kRacks}}, {}, "StatefulSet", 2);
+  cluster.tell("shop", "web", {{"ipam.tombolo.io/ippools", kTwo}}, {}, "StatefulSet", 2);
+  MemoryStore::Backup backup = cluster.store.backup();
+  auto node = std::make_unique<NodeLife>(cluster, world);
+  REQUIRE(node->add("a", "shop/db-0").starts_with("172.18.41."));
+  REQUIRE(node->add("b", "shop/web-1").starts_with("172.18.41."));
+  REQUIRE(node->add("b", "shop/web-1", "net1").starts_with("172.18.42."));
+  Claimed before = cluster.claims();
+  REQUIRE(before.size() == 3);
+  node.reset();
+  cluster.store.restore(backup, 2);
+  node = std::make_unique<NodeLife>(cluster, world);
+  REQUIRE(cluster.claims_become(before));
+  for (const char* container : {"a", "b"}) REQUIRE(node->del(container).empty());
+  REQUIRE(node->del("b", "net1").empty());
+  Claimed kept;
+  for (const std::string& claim : before) kept.insert(claim + " kept");
+  REQUIRE(cluster.claims_become(kept));
+  REQUIRE(kept.contains("racks/" + node->add_soon("c", "shop/db-0").substr(0, 12) + " kept"));
+}
+
+TEST_CASE("a kept address that a pod took after the backup is the pod's again") {
+  PoolCluster cluster;
+  NodeWorld world1("n1");
+  NodeWorld world2("n2");
+  cluster.tell("shop", "web",
+               {{"ipam.tombolo.io/ippool", kRacks}, {"ipam.tombolo.io/ip-number", "+1"}}, {},
+               "Deployment", 1);
+  auto one = std::make_unique<NodeLife>(cluster, world1);
+  REQUIRE(one->add("a", "shop/web-7d9f-x2x").starts_with("172.18.41."));
+  REQUIRE(one->del("a").empty());
+  REQUIRE(cluster.loop.reaches([&] { return cluster.claims().begin()->ends_with(" kept"); }));
+  MemoryStore::Backup backup = cluster.store.backup();
+  std::string address = one->add_soon("b", "shop/web-7d9f-b2b");
+  one.reset();
+  cluster.store.restore(backup, 2);
+  one = std::make_unique<NodeLife>(cluster, world1);
+  REQUIRE(cluster.claims_become({"racks/" + address.substr(0, address.find('/'))}));
+  NodeLife two(cluster, world2);
+  std::string other = two.add_soon("c", "shop/web-7d9f-c2c");
+  REQUIRE(other.starts_with("172.18.41."));
+  REQUIRE(other != address);
+}
+
 TEST_CASE("a claim without a lease is freed by the node that made it") {
   PoolCluster cluster;
   NodeWorld world("n1");
@@ -455,6 +502,7 @@ TEST_CASE("a block with a pod in it stays open while a restored store settles") 
   bool known = GENERATE(true, false);
   CAPTURE(known);
   cluster.store.restore(known ? cluster.store.backup() : before, 2);
+  cluster.loop.reaches([] { return false; }, std::chrono::milliseconds(200));
   // What the backup does not know is claimed again with the next comparison.
   REQUIRE(cluster.loop.reaches([&] { return (node.open("wide") > 0) == known; }));
   cluster.clock.skip(std::chrono::seconds(10));
