@@ -252,6 +252,8 @@ struct ClaimsSwept {
   std::size_t freed = 0;
   std::size_t forgotten = 0;
   std::optional<Duration> next_due;  // until another one may be freed; nullopt: nothing is waiting
+  // Identities whose record cannot be read: nothing that is kept for them is freed.
+  std::size_t unreadable = 0;
 };
 
 // The controller's part: kept addresses whose workload is gone. It never touches one that is held.
@@ -278,12 +280,15 @@ class ClaimJanitor {
   asio::awaitable<Result<std::size_t>> free_of(std::string identity,
                                                std::vector<AddressClaim> claims);
   asio::awaitable<Result<std::size_t>> forget();
+  std::size_t count_unreadable();
 
   JanitorOptions options_;
   Clock& clock_;
+  Logger log_;
   std::unique_ptr<ClaimView> view_;
   std::unique_ptr<SharedRecords> records_;
   std::map<std::string, MonotonicTime> beyond_since_;
+  std::size_t unreadable_ = 0;
 };
 
 }  // namespace tombolo

@@ -16,13 +16,16 @@ AddressClaim freed(AddressClaim claim) {
 
 }  // namespace
 
-// Of each family the ones that are kept for the longest time, down to the room.
+// Of each family the ones that are kept for the longest time, down to the room. Nothing of an
+// identity whose record cannot be read: it may know of them all.
 std::vector<BeyondRoom> beyond_room(const ClaimView& view,
                                     const std::function<KeptFor(const std::string&)>& kept_for) {
   std::map<std::pair<std::string, Family>, std::vector<AddressClaim>> owned;
   std::vector<BeyondRoom> beyond;
   for (const AddressClaim& claim : view.fixed()) {
-    auto listed = view.claimant(claim.identity).claimant.addresses;
+    ClaimView::SeenClaimant seen = view.claimant(claim.identity);
+    if (!seen.refused.empty()) continue;
+    const auto& listed = seen.claimant.addresses;
     // Its identity does not know of it, and so will never take it.
     if (claim.kept() &&
         !std::ranges::binary_search(listed, Claimant::Address{claim.pool, claim.ip}))
@@ -50,6 +53,7 @@ ClaimJanitor::ClaimJanitor(JanitorOptions options, Kv& kv, TaskGroup& tasks, Clo
                            Logger log)
     : options_(options),
       clock_(clock),
+      log_(log),
       view_(std::make_unique<ClaimView>("")),
       records_(std::make_unique<SharedRecords>("claim janitor", kClaimRecordsPrefix,
                                                options.follow_retry_cap, *view_, kv, tasks, clock,
@@ -69,6 +73,7 @@ asio::awaitable<Result<ClaimsSwept>> ClaimJanitor::sweep(
     std::function<KeptFor(const std::string&)> kept_for) {
   CO_TRY_OK(records_->ready());
   ClaimsSwept swept;
+  swept.unreadable = count_unreadable();
   MonotonicTime now = clock_.now();
   std::map<std::string, MonotonicTime> before = std::exchange(beyond_since_, {});
   std::map<std::string, std::vector<AddressClaim>> due;  // by identity
@@ -93,11 +98,21 @@ asio::awaitable<Result<ClaimsSwept>> ClaimJanitor::sweep(
   co_return swept;
 }
 
+std::size_t ClaimJanitor::count_unreadable() {
+  auto refused = [](const auto& entry) { return !entry.second.refused.empty(); };
+  auto count = static_cast<std::size_t>(std::ranges::count_if(view_->claimants(), refused));
+  if (std::exchange(unreadable_, count) != count && count > 0)
+    log_.warning("what is kept for {} identities stays kept: their records cannot be read", count);
+  return count;
+}
+
 // One transaction: what has changed meanwhile waits for the next sweep.
 asio::awaitable<Result<std::size_t>> ClaimJanitor::free_of(std::string identity,
                                                            std::vector<AddressClaim> claims) {
   ComparedWrites writes;
-  Claimant claimant = view_->claimant(identity).claimant;
+  ClaimView::SeenClaimant seen_claimant = view_->claimant(identity);
+  if (!seen_claimant.refused.empty()) co_return std::size_t{0};
+  Claimant claimant = std::move(seen_claimant.claimant);
   claimant.identity = identity;
   std::size_t count = 0;
   for (const AddressClaim& claim : claims) {

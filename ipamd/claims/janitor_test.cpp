@@ -55,6 +55,27 @@ struct World {
   }
 };
 
+TEST_CASE("janitor: what an identity has whose record cannot be read is left alone") {
+  World world;
+  world.keep("a", kDb0);
+  std::string key = std::string(records::kClaimantsPrefix) + kDb0;
+  auto good = world.drive.run(world.kv.get(key));
+  REQUIRE(good->has_value());
+  REQUIRE(world.drive.run(world.kv.put({key, "\xff\xff"})));
+  // Whether its workload is there or not: who wrote the record may know more.
+  for (std::size_t room : {std::size_t{1}, std::size_t{0}}) {
+    ClaimsSwept swept = world.sweep({{kDb0, room}});
+    REQUIRE(swept.freed == 0);
+    REQUIRE(swept.unreadable == 1);
+  }
+  REQUIRE(world.drive.run(world.kv.get(key)).value()->value == "\xff\xff");
+  REQUIRE(world.drive.run(world.kv.put({key, good.value()->value})));
+  REQUIRE(world.sweep({{kDb0, 1}}).unreadable == 0);
+  REQUIRE(world.node.take(fixed("b", kDb0)));
+  REQUIRE(world.node.release("b"));
+  REQUIRE(world.sweep({}).freed == 1);
+}
+
 TEST_CASE("janitor: what is kept for a workload that is gone or scaled down is freed") {
   World world;
   world.keep("a", kDb0);
