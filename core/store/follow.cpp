@@ -88,6 +88,7 @@ asio::awaitable<Result<void>> PrefixFollower::follow() {
   std::int64_t announced = 0;
   asked_ = false;
   hear();
+  CO_TRY_OK(co_await compare_revisions());
   while (true) {
     CO_TRY(batch, co_await watch->next());
     hear();
@@ -107,7 +108,28 @@ asio::awaitable<Result<void>> PrefixFollower::follow() {
     } else {
       revision_ = std::max(revision_, batch.revision);
     }
+    handler_.on_revision(revision_);
   }
+}
+
+// A store that was restored from a backup begins at the backup's revision, and etcd gives it the
+// cluster id it had when its members and its token are the same. It accepts a watch from a revision
+// that it does not have yet and is silent until then. A read, other than what a watch says of
+// itself, knows of all that was ever acknowledged (etcd: linearizable). Asked after the watch was
+// made: a store that is replaced later ends the watch.
+asio::awaitable<Result<void>> PrefixFollower::compare_revisions() {
+  RangeRequest request;
+  request.key = options_.prefix;
+  request.range_end = prefix_end(options_.prefix);
+  request.limit = 1;
+  request.keys_only = true;
+  CO_TRY(now, co_await kv_.range(request));
+  hear();
+  if (now.cluster_id != cluster_id_) co_return fail(Code::kAborted, "cluster id changed");
+  if (now.revision < revision_)
+    co_return fail(Code::kAborted, "the store went back from revision {} to {}", revision_,
+                   now.revision);
+  co_return Result<void>{};
 }
 
 asio::awaitable<void> PrefixFollower::ask_for_progress() {

@@ -1,7 +1,7 @@
 // Follows one prefix of a store: lists it page by page at one revision, then watches from there.
 // On a broken connection it watches on from where it was; on compaction, or when another store
-// answers, it lists again. Retries for ever with back-off. The untyped half of KvMirror; control
-// thread only.
+// answers (also the same one that went back to an earlier revision), it lists again. Retries for
+// ever with back-off. The untyped half of KvMirror; control thread only.
 #pragma once
 
 #include <memory>
@@ -37,6 +37,8 @@ class FollowHandler {
   virtual void on_delete_at(const std::string& key, std::int64_t /*revision*/) { on_delete(key); }
   // A list is complete: these keys are there and no others.
   virtual void on_listed(const std::set<std::string>& keys) = 0;
+  // Everything up to this revision has been handed over, by the watch.
+  virtual void on_revision(std::int64_t /*revision*/) {}
 };
 
 class PrefixFollower {
@@ -68,6 +70,7 @@ class PrefixFollower {
  private:
   asio::awaitable<Result<void>> list();
   asio::awaitable<Result<void>> follow();
+  asio::awaitable<Result<void>> compare_revisions();
   asio::awaitable<void> ask_for_progress();
   asio::awaitable<void> ask_once(std::shared_ptr<Watch> watch) const;
   void hear();

@@ -30,7 +30,8 @@ class LastKnown {
   virtual ~LastKnown() = default;
   // What an earlier life left. Once per prefix, before the first put below it.
   virtual KnownPrefix load(const std::string& prefix) = 0;
-  // Soon on the disk; the last word on a key counts.
+  // Soon on the disk; the last word on a key counts. Keys that are in no store ("seen/…") are for
+  // what this node remembers of the store itself.
   virtual void put(const std::string& key, const std::string& value) = 0;
   virtual void erase(const std::string& key) = 0;
   // Everything below the prefix has been put.

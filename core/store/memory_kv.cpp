@@ -37,6 +37,7 @@ class MemoryWatch final : public Watch {
         kv_(connection),
         connection_(connection.connection()),
         cluster_id_(store.cluster_id()),
+        life_(store.lives()),
         request_(std::move(request)),
         delivered_(request_.start_revision > 0 ? request_.start_revision - 1 : store.revision()) {}
 
@@ -76,6 +77,8 @@ class MemoryWatch final : public Watch {
       ended_ = Error{Code::kUnavailable, "the connection was cut"};
     else if (store_.cluster_id() != cluster_id_)
       ended_ = Error{Code::kAborted, "cluster id changed"};
+    else if (store_.lives() != life_)
+      ended_ = Error{Code::kUnavailable, "the store was stopped"};
     else if (delivered_ + 1 < store_.compacted())
       ended_ = etcd::kCompacted.error();
   }
@@ -84,6 +87,7 @@ class MemoryWatch final : public Watch {
   MemoryKv& kv_;
   std::uint64_t connection_;
   std::uint64_t cluster_id_;
+  std::uint64_t life_;
   WatchRequest request_;
   std::int64_t delivered_;
   bool progress_wanted_ = false;
@@ -289,6 +293,7 @@ Result<void> MemoryStore::compact(std::int64_t revision) {
 
 void MemoryStore::restore_as(std::uint64_t cluster_id) {
   cluster_id_ = cluster_id;
+  ++lives_;
   changed_.notify_all();
 }
 

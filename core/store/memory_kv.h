@@ -30,7 +30,8 @@ class MemoryStore {
 
   // What a test does to the store.
   Result<void> compact(std::int64_t revision);
-  // The store is put back from a backup: the same data, another cluster id. Watches end.
+  // The store is put back from a backup: the same data, another cluster id (or the same one, as
+  // etcd has it when members and token are the same). Watches end.
   void restore_as(std::uint64_t cluster_id);
   // What a backup holds: the data of now, without its history.
   struct Backup {
@@ -41,6 +42,7 @@ class MemoryStore {
   // As restore_as, with the data of an older backup. Leases that hold keys come back with them.
   void restore(const Backup& backup, std::uint64_t cluster_id);
   std::uint64_t cluster_id() const { return cluster_id_; }
+  std::uint64_t lives() const { return lives_; }  // rises when it is restored
   std::int64_t revision() const { return revision_; }
   std::int64_t compacted() const { return compacted_; }
   std::size_t leases() const { return leases_.size(); }
@@ -65,6 +67,7 @@ class MemoryStore {
   std::size_t apply_delete(const Delete& erase, std::int64_t revision);
 
   std::uint64_t cluster_id_;
+  std::uint64_t lives_ = 1;
   std::int64_t revision_ = 1;
   std::int64_t compacted_ = 0;
   std::int64_t next_lease_ = 1;

@@ -153,6 +153,24 @@ TEST_CASE("compacted meanwhile, or another store: lists again and prunes") {
   REQUIRE(world.mirror->follower().lists() == 2);
 }
 
+TEST_CASE("a store that went back under its own cluster id is listed again") {
+  World world;
+  world.put("p/a", "1");
+  MemoryStore::Backup backup = world.store.backup();
+  world.put("p/a", "2");
+  world.put("p/b", "3");
+  world.tasks.spawn("mirror", world.mirror->run());
+  REQUIRE(world.becomes(Rows{{"a", 2}, {"b", 3}}));
+  bool cut = GENERATE(false, true);
+  CAPTURE(cut);
+  if (cut) world.near.set_connected(false);
+  world.store.restore(backup, world.store.cluster_id());
+  world.near.set_connected(true);
+  // The watch from where it was would say nothing of it, and nothing of this.
+  world.put("p/c", "4");
+  REQUIRE(world.becomes(Rows{{"a", 1}, {"c", 4}}));
+}
+
 TEST_CASE("a store that was away long and is compacted is listed at once") {
   Drive drive;
   MemoryStore store(drive.executor());
