@@ -217,6 +217,7 @@ class RealAgent final : public Agent {
                                                  context_.kv, context_.log);
     ClaimsOptions options;
     options.node = config_.node().name();
+    options.known = known_.get();
     blocks_ = std::make_unique<OverlayBlocks>(options, context_.kv, context_.tasks, context_.clock,
                                               context_.rng, context_.log);
     claims_ = std::make_unique<Claims>(std::move(options), context_.kv, context_.tasks,

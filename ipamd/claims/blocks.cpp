@@ -148,6 +148,18 @@ void BlockView::keep_only(const std::set<std::string>& keys, std::int64_t revisi
   ++changes_of_node_;  // they are all known now
 }
 
+std::int64_t BlockView::revision_of(const std::string& key) const {
+  auto [pool, prefix] = block_of(key);
+  return revision({pool, prefix, "", 0, 0, 0});
+}
+
+bool BlockView::others_hold() const {
+  for (const auto& [name, blocks] : pools_)
+    for (const auto& [prefix, block] : blocks)
+      if (!block.node.empty() && block.node != node_) return true;
+  return false;
+}
+
 std::int64_t BlockView::revision(const PoolBlock& block) const {
   const auto& known = blocks(block.pool);
   auto at = known.find(block.prefix);

@@ -107,9 +107,10 @@ Claims::Claims(ClaimsOptions options, Kv& kv, TaskGroup& tasks, Clock& clock, Rn
       rng_(rng),
       log_(log),
       view_(std::make_unique<ClaimView>(options_.node)),
-      records_(std::make_unique<SharedRecords>("claims", kClaimRecordsPrefix,
-                                               options_.follow_retry_cap, *view_, kv, tasks, clock,
-                                               rng, log)) {}
+      records_(std::make_unique<SharedRecords>(
+          SharedRecords::Settings{"claims", kClaimRecordsPrefix, options_.follow_retry_cap,
+                                  options_.settle, options_.known},
+          *view_, kv, tasks, clock, rng, log)) {}
 
 Claims::~Claims() = default;
 
@@ -141,7 +142,7 @@ asio::awaitable<Result<ClaimsTaken>> Claims::take(std::vector<ClaimWanted> wante
   ClaimsTaken taken{{}, ClaimsUnderWay(*this, std::move(holders))};
   VerifiedClaimants verified;
   for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
-    CO_TRY_OK(records_->settled(options_.settle));
+    CO_TRY_OK(records_->settled());
     CO_TRY(plan, plan_take(*view_, wanted, unix_ms(clock_), attempt, verified));
     if (!plan.behind.empty()) {
       CO_TRY(read, co_await verify(std::move(plan.behind)));

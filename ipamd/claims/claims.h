@@ -54,6 +54,7 @@ struct ClaimWanted {
 };
 
 class Claims;
+class LastKnown;
 
 // While it lives, reconcile() leaves the claims of these holders alone, though no lease has them
 // yet. Keep it until the lease is written.
@@ -103,6 +104,10 @@ struct ClaimsOptions {
   // After another store answered, as one that was restored from a backup, nothing new is claimed
   // for so long: what the nodes hold and the backup does not know is claimed again first.
   Duration settle = std::chrono::seconds(30);
+  // Remembers which store this was, and how far, so that a life that begins after a restore knows
+  // of it. A node that remembers nothing waits as well, when others hold something. Without one,
+  // only what happens in this life is noticed.
+  LastKnown* known = nullptr;
 };
 
 class ClaimView;

@@ -75,6 +75,10 @@ class RecordView {
   virtual Result<void> put(const KeyValue& kv, std::int64_t now_ms) = 0;
   // There is no such key at that revision.
   virtual void erase(const std::string& key, std::int64_t revision) = 0;
+  // That is known of a key; 0: there is no such record.
+  virtual std::int64_t revision_of(const std::string& key) const = 0;
+  // Something is in the hands of another node.
+  virtual bool others_hold() const = 0;
   // Erases what is not in `keys` and not newer than the list.
   virtual void keep_only(const std::set<std::string>& keys, std::int64_t revision) = 0;
   virtual void clear() = 0;
@@ -105,6 +109,8 @@ class ClaimView final : public RecordView {
   void erase(const std::string& key, std::int64_t revision) override;
   void keep_only(const std::set<std::string>& keys, std::int64_t revision) override;
   void clear() override;
+  std::int64_t revision_of(const std::string& key) const override;
+  bool others_hold() const override;
   void use_store(std::uint64_t cluster_id) override { store_id_ = cluster_id; }
 
   // Of a pool that several clusters share: the record that a new claim must compare, and its
@@ -172,6 +178,8 @@ class BlockView final : public RecordView {
   void erase(const std::string& key, std::int64_t revision) override;
   void keep_only(const std::set<std::string>& keys, std::int64_t revision) override;
   void clear() override;
+  std::int64_t revision_of(const std::string& key) const override;
+  bool others_hold() const override;
 
   // Rises with each list, with each record of a block of this node, and when it is no longer this
   // node's.
@@ -193,17 +201,29 @@ class BlockView final : public RecordView {
 };
 
 // A view's ear and hand: follows its prefix, and writes by transactions that compare.
+//
+// The first list of another store is a new beginning: what the view knows is forgotten, and nothing
+// new is claimed until the nodes have said what they hold. Another store is one of another cluster
+// id, one whose revision went back, one with a record that is older than it was; for a node that
+// remembers no store, any in which others hold something.
 class SharedRecords final : private FollowHandler {
  public:
-  SharedRecords(std::string name, std::string_view prefix, Duration retry_cap, RecordView& view,
-                Kv& kv, TaskGroup& tasks, Clock& clock, Rng& rng, Logger log);
+  struct Settings {
+    std::string name;
+    std::string_view prefix;
+    Duration retry_cap;
+    Duration settle{};
+    LastKnown* known = nullptr;  // keeps for the next life which store this was
+  };
+  SharedRecords(Settings settings, RecordView& view, Kv& kv, TaskGroup& tasks, Clock& clock,
+                Rng& rng, Logger log);
   asio::awaitable<void> run() { return follower_.run(); }
   // Called after each list, and after each change since.
   void on_change(std::function<void()> changed) { changed_ = std::move(changed); }
   bool synced() const { return synced_; }
   Result<void> ready() const;  // kUnavailable while not synced
-  // kUnavailable also for so long after another store answered.
-  Result<void> settled(Duration settle) const;
+  // kUnavailable also for a while after another store answered.
+  Result<void> settled() const;
   // Of the first list of this life, or of the first of another store: what is not newer is from
   // before this was known.
   std::int64_t begun_at() const { return begun_at_; }
@@ -222,13 +242,25 @@ class SharedRecords final : private FollowHandler {
   void on_delete(const std::string& key) override;
   void on_delete_at(const std::string& key, std::int64_t revision) override;
   void on_listed(const std::set<std::string>& keys) override;
+  void on_revision(std::int64_t revision) override;
+  void recall();
+  void remember();
+  bool is_settling() const;
+  void put(const KeyValue& kv);
   void tell() const;
   void learn(const TxnResult& result, std::vector<Operation> operations);
   void relearn(const TxnResult& result, const std::vector<std::string>& keys);
   void learn(const RangeResult& range, const std::string& key, std::int64_t revision);
   asio::awaitable<Result<TxnResult>> ask(TxnRequest request);
 
-  std::string name_;
+  // A store and how far it was.
+  struct Seen {
+    std::uint64_t cluster_id = 0;  // 0: none
+    std::int64_t revision = 0;
+    bool operator==(const Seen&) const = default;
+  };
+
+  Settings settings_;
   RecordView& view_;
   Kv& kv_;
   Clock& clock_;
@@ -237,8 +269,14 @@ class SharedRecords final : private FollowHandler {
   metrics::Counter conflicts_total_;
   std::function<void()> changed_;
   bool synced_ = false;
+  bool in_list_ = false;
+  bool went_back_ = false;  // as a record of the list under way says
+  std::uint64_t stores_ = 0;
   std::int64_t listing_ = 0;
-  std::uint64_t cluster_id_ = 0;
+  std::uint64_t cluster_id_ = 0;  // 0: before the first list
+  Seen seen_;                     // of this life or the one before
+  Seen remembered_;
+  MonotonicTime remembered_at_{};
   std::optional<MonotonicTime> restored_;  // another store answered
   std::int64_t begun_at_ = 0;
   PrefixFollower follower_;

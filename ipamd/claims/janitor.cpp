@@ -55,9 +55,9 @@ ClaimJanitor::ClaimJanitor(JanitorOptions options, Kv& kv, TaskGroup& tasks, Clo
       clock_(clock),
       log_(log),
       view_(std::make_unique<ClaimView>("")),
-      records_(std::make_unique<SharedRecords>("claim janitor", kClaimRecordsPrefix,
-                                               options.follow_retry_cap, *view_, kv, tasks, clock,
-                                               rng, log)) {}
+      records_(std::make_unique<SharedRecords>(
+          SharedRecords::Settings{"claim janitor", kClaimRecordsPrefix, options.follow_retry_cap},
+          *view_, kv, tasks, clock, rng, log)) {}
 
 ClaimJanitor::~ClaimJanitor() = default;
 

@@ -20,9 +20,10 @@ OverlayBlocks::OverlayBlocks(ClaimsOptions options, Kv& kv, TaskGroup& tasks, Cl
       clock_(clock),
       rng_(rng),
       view_(std::make_unique<BlockView>(options_.node)),
-      records_(std::make_unique<SharedRecords>("pool blocks", records::kPoolBlocksPrefix,
-                                               options_.follow_retry_cap, *view_, kv, tasks, clock,
-                                               rng, log)) {}
+      records_(std::make_unique<SharedRecords>(
+          SharedRecords::Settings{"pool blocks", records::kPoolBlocksPrefix,
+                                  options_.follow_retry_cap, options_.settle, options_.known},
+          *view_, kv, tasks, clock, rng, log)) {}
 
 OverlayBlocks::~OverlayBlocks() = default;
 
@@ -74,7 +75,7 @@ bool OverlayBlocks::doubted(const PoolBlock& block) const {
 asio::awaitable<Result<PoolBlock>> OverlayBlocks::claim(std::string pool) {
   std::optional<PoolBlock> claimed;
   for (std::uint32_t attempt = 0; attempt < options_.attempts; ++attempt) {
-    CO_TRY_OK(records_->settled(options_.settle));
+    CO_TRY_OK(records_->settled());
     CO_TRY(block, choose(pool, attempt));
     std::set<Prefix>* pending = pending_of(pool);
     if (pending != nullptr) pending->insert(block.prefix);
@@ -123,7 +124,7 @@ Result<PoolBlock> OverlayBlocks::choose(const std::string& name, std::uint32_t a
 
 std::vector<PoolBlock> OverlayBlocks::idle(const std::function<bool(const PoolBlock&)>& in_use) {
   std::vector<PoolBlock> idle;
-  bool settled = records_->settled(options_.settle).has_value();
+  bool settled = records_->settled().has_value();
   std::map<std::string, std::int64_t> trusted_before = std::exchange(trusted_, {});
   for (auto& [name, pool] : pools_) {
     std::map<Prefix, MonotonicTime> before = std::exchange(pool.empty_since, {});

@@ -214,6 +214,93 @@ TEST_CASE("reconcile: a lease that is younger than what a backup says of its add
   REQUIRE(world.held() == 1);
 }
 
+TEST_CASE("a store that went back under its own cluster id is another store") {
+  World world;
+  MemoryStore::Backup backup = world.store.backup();
+  std::vector<ClaimedLease> leases;
+  for (const char* pod : {"a", "b"})
+    leases.push_back(lease_of(world.node->take(wanted(pod))->at(0)));
+  world.store.restore(backup, world.store.cluster_id());
+  SECTION("told by the watch that is made anew") {
+    REQUIRE(world.drive.until([&] { return world.node->claims->claims_of_node().empty(); }));
+  }
+  SECTION("told by an answer, before the watch has ended") {
+    auto refused = world.node->take(wanted("a"));
+    REQUIRE(refused.error().code == Code::kUnavailable);
+    REQUIRE(world.drive.until([&] { return world.node->claims->synced(); }));
+  }
+  REQUIRE(world.node->take(wanted("c")).error().what.starts_with("claims: the store was restored"));
+  REQUIRE(world.node->reconcile(leases)->taken_back == 2);
+}
+
+TEST_CASE("a store that went back, and on again beyond what was seen, is told by its records") {
+  World world;
+  REQUIRE(world.node->take(wanted("a")));
+  MemoryStore::Backup backup = world.store.backup();
+  REQUIRE(world.node->release("a"));
+  world.store.restore(backup, world.store.cluster_id());
+  Put other{"x", "1", 0};
+  // As etcd is restored with --bump-revision and --mark-compacted.
+  for (int i = 0; i < 5; ++i) {
+    TxnRequest request;
+    request.then.emplace_back(other);
+    REQUIRE(world.store.txn(request));
+  }
+  REQUIRE(world.store.compact(world.store.revision()));
+  REQUIRE(world.drive.until([&] { return world.node->claims->claims_of_node().size() == 1; }));
+  REQUIRE(world.node->take(wanted("c")).error().what.starts_with("claims: the store was restored"));
+  REQUIRE(world.node->reconcile({})->freed == 1);
+}
+
+TEST_CASE("a node that was away while the store was restored waits for the others, too") {
+  World world;
+  NodeMemory memory;
+  auto start = [&] {
+    auto made =
+        std::make_unique<TestNode>("n2", world.drive, std::make_unique<MemoryKv>(world.store),
+                                   ClaimsOptions{.settle = 1h, .known = &memory});
+    made->wait_synced();
+    made->set_pools(world.pools);
+    return made;
+  };
+  MemoryStore::Backup backup = world.store.backup();
+  MemoryKv kv(world.store);
+  REQUIRE(world.drive.run(kv.put({"x", "1"})));
+  auto id = GENERATE(values<std::uint64_t>({1, 2}));
+  CAPTURE(id);
+  REQUIRE(start()->take(wanted("z")));
+  REQUIRE(memory.values.size() == 1);
+  auto before = memory.values;
+  world.store.restore(backup, id);
+  // Nobody has said yet what was claimed since. Also in a second life.
+  for (int life = 0; life < 2; ++life) {
+    auto refused = start()->take(wanted("b"));
+    REQUIRE(refused.error().what.starts_with("claims: the store was restored"));
+    REQUIRE(memory.values == before);
+  }
+}
+
+TEST_CASE("a node that remembers no store waits when others hold something, once") {
+  World world;
+  NodeMemory memory;
+  auto take = [&](const std::string& holder, Duration settle) {
+    TestNode node("n2", world.drive, std::make_unique<MemoryKv>(world.store),
+                  ClaimsOptions{.settle = settle, .known = &memory});
+    node.wait_synced();
+    node.set_pools(world.pools);
+    return node.take(wanted(holder)).has_value();
+  };
+  bool others = GENERATE(false, true);
+  CAPTURE(others);
+  if (others) REQUIRE(world.node->take(wanted("a")));
+  REQUIRE(take("b", 1h) == !others);
+  if (!others) return;
+  memory.values["seen/claims"] = "what";
+  REQUIRE_FALSE(take("b", 1h));
+  REQUIRE(take("b", 0s));
+  REQUIRE(take("b", 1h));
+}
+
 TEST_CASE("reconcile: two leases of one address are told, and neither is touched") {
   World world;
   auto a = world.node->take(wanted("a"));

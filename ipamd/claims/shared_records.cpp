@@ -1,5 +1,8 @@
 // From the watch into the view, and from decisions into the store.
+#include <charconv>
+
 #include "core/records/records.h"
+#include "core/store/last_known.h"
 #include "ipamd/claims/internal.h"
 
 namespace tombolo {
@@ -9,12 +12,18 @@ static_assert(records::kClaimsPrefix.starts_with(kClaimRecordsPrefix));
 static_assert(grants::kPartsPrefix.starts_with(kClaimRecordsPrefix));
 static_assert(records::kClaimantsPrefix.starts_with(kClaimRecordsPrefix));
 
-FollowOptions follow_options(std::string name, std::string_view prefix, Duration retry_cap) {
+constexpr Duration kRememberEvery = std::chrono::seconds(5);
+
+FollowOptions follow_options(const SharedRecords::Settings& settings) {
   FollowOptions options;
-  options.name = std::move(name);
-  options.prefix = prefix;
-  options.retry_cap = retry_cap;
+  options.name = settings.name;
+  options.prefix = settings.prefix;
+  options.retry_cap = settings.retry_cap;
   return options;
+}
+
+std::string memory_key(const std::string& name) {
+  return "seen/" + name;
 }
 
 }  // namespace
@@ -54,49 +63,104 @@ void ComparedWrites::put(const ClaimView& view, const Claimant& claimant) {
     put(std::move(key), revision, records::encode(claimant));
 }
 
-SharedRecords::SharedRecords(std::string name, std::string_view prefix, Duration retry_cap,
-                             RecordView& view, Kv& kv, TaskGroup& tasks, Clock& clock, Rng& rng,
-                             Logger log)
-    : name_(name),
+SharedRecords::SharedRecords(Settings settings, RecordView& view, Kv& kv, TaskGroup& tasks,
+                             Clock& clock, Rng& rng, Logger log)
+    : settings_(std::move(settings)),
       view_(view),
       kv_(kv),
       clock_(clock),
-      log_(log.with("records", name)),
+      log_(log.with("records", settings_.name)),
       refused_total_(metrics::counter("tombolo_claims_refused_total",
                                       "Records of shared pools that cannot be read",
-                                      {{"records", name}})),
-      conflicts_total_(metrics::counter(
-          "tombolo_claims_conflicts_total",
-          "Transactions for shared pools that lost against another node", {{"records", name}})),
-      follower_(follow_options(name, prefix, retry_cap), kv, *this, tasks, clock, rng, log) {}
+                                      {{"records", settings_.name}})),
+      conflicts_total_(
+          metrics::counter("tombolo_claims_conflicts_total",
+                           "Transactions for shared pools that lost against another node",
+                           {{"records", settings_.name}})),
+      follower_(follow_options(settings_), kv, *this, tasks, clock, rng, log) {
+  recall();
+}
+
+// What an earlier life saw last: "CLUSTERID REVISION".
+void SharedRecords::recall() {
+  if (settings_.known == nullptr) return;
+  std::string key = memory_key(settings_.name);
+  for (const KeyValue& kv : settings_.known->load(key).kvs) {
+    if (kv.key != key) continue;
+    const char* end = kv.value.data() + kv.value.size();
+    auto id = std::from_chars(kv.value.data(), end, seen_.cluster_id);
+    bool ok = id.ec == std::errc() && id.ptr != end && *id.ptr == ' ';
+    if (ok) {
+      auto revision = std::from_chars(id.ptr + 1, end, seen_.revision);
+      ok = revision.ec == std::errc() && revision.ptr == end;
+    }
+    if (ok) continue;
+    seen_ = {};
+    log_.warning("{}: which store was seen last cannot be read", key);
+  }
+  remembered_ = seen_;
+}
+
+// Not while others say what they hold: a life that begins meanwhile has to wait for them, too.
+void SharedRecords::remember() {
+  if (settings_.known == nullptr || is_settling() || seen_ == remembered_) return;
+  bool other = seen_.cluster_id != remembered_.cluster_id || seen_.revision < remembered_.revision;
+  if (!other && clock_.now() - remembered_at_ < kRememberEvery) return;
+  settings_.known->put(memory_key(settings_.name),
+                       fmt::format("{} {}", seen_.cluster_id, seen_.revision));
+  remembered_ = seen_;
+  remembered_at_ = clock_.now();
+}
 
 Result<void> SharedRecords::ready() const {
   if (synced_) return {};
-  return fail(Code::kUnavailable, "{}: the store has not been read yet", name_);
+  return fail(Code::kUnavailable, "{}: the store has not been read yet", settings_.name);
 }
 
-Result<void> SharedRecords::settled(Duration settle) const {
+bool SharedRecords::is_settling() const {
+  return restored_ && clock_.now() - *restored_ < settings_.settle;
+}
+
+Result<void> SharedRecords::settled() const {
   TRY_OK(ready());
-  if (!restored_ || clock_.now() - *restored_ >= settle) return {};
+  if (!is_settling()) return {};
+  Duration left = *restored_ + settings_.settle - clock_.now();
   return fail(Code::kUnavailable,
-              "{}: the store was restored, and nodes say what they hold: try again in {} s", name_,
-              std::chrono::ceil<std::chrono::seconds>(*restored_ + settle - clock_.now()).count());
+              "{}: the store was restored or is new to this node, and nodes say what they hold: "
+              "try again in {} s",
+              settings_.name, std::chrono::ceil<std::chrono::seconds>(left).count());
 }
 
 void SharedRecords::on_listing(std::int64_t revision, std::uint64_t cluster_id) {
-  // Revisions of another store mean nothing beside those of this one.
-  if (cluster_id_ != cluster_id) begun_at_ = revision;
-  if (cluster_id_ != cluster_id && cluster_id_ != 0) {
+  bool another = cluster_id != seen_.cluster_id || revision < seen_.revision;
+  another = std::exchange(went_back_, false) || another;
+  if (cluster_id_ == 0 || another) {
+    begun_at_ = revision;
+    ++stores_;
+  }
+  if (another && seen_.cluster_id != 0) {
+    // Revisions of another store mean nothing beside those of this one.
     view_.clear();
     restored_ = clock_.now();
+    log_.warning("another store answers, or an earlier state of it: {} at {} after {} at {}",
+                 cluster_id, revision, seen_.cluster_id, seen_.revision);
   }
   synced_ = false;
+  in_list_ = true;
   cluster_id_ = cluster_id;
   view_.use_store(cluster_id);
   listing_ = revision;
 }
 
 void SharedRecords::on_put(const KeyValue& kv) {
+  // A list that is at least as new as what is known, with a record that is older.
+  if (std::int64_t known = view_.revision_of(kv.key);
+      in_list_ && kv.mod_revision < known && known <= listing_)
+    went_back_ = true;
+  put(kv);
+}
+
+void SharedRecords::put(const KeyValue& kv) {
   if (auto put = view_.put(kv, unix_ms(clock_)); !put) {
     refused_total_.increment();
     log_.warning("refused {}: {}", kv.key, put.error().text());
@@ -114,9 +178,20 @@ void SharedRecords::on_delete_at(const std::string& key, std::int64_t revision) 
 }
 
 void SharedRecords::on_listed(const std::set<std::string>& keys) {
+  if (went_back_) return follower_.relist();
   view_.keep_only(keys, listing_);
+  if (seen_.cluster_id == 0 && settings_.known != nullptr && view_.others_hold())
+    restored_ = clock_.now();
+  seen_ = {cluster_id_, listing_};
+  in_list_ = false;
   synced_ = true;
+  remember();
   tell();
+}
+
+void SharedRecords::on_revision(std::int64_t revision) {
+  seen_.revision = std::max(seen_.revision, revision);
+  remember();
 }
 
 // Half a list says nothing of what is missing in it.
@@ -125,7 +200,8 @@ void SharedRecords::tell() const {
 }
 
 asio::awaitable<Result<TxnResult>> SharedRecords::ask(TxnRequest request) {
-  std::uint64_t store = cluster_id_;
+  Seen before = seen_;
+  std::uint64_t store = stores_;
   Result<TxnResult> done = co_await kv_.txn(std::move(request));
   if (!done) {
     // The store may have done it: the view hears of it, and reconciling heals what it means. A
@@ -133,10 +209,18 @@ asio::awaitable<Result<TxnResult>> SharedRecords::ask(TxnRequest request) {
     Code code = done.error().code;
     if (code == Code::kAborted || code == Code::kDeadlineExceeded || code == Code::kCancelled)
       done.error().code = Code::kUnavailable;
-    co_return std::unexpected(std::move(done).error().with_context(name_));
+    co_return std::unexpected(std::move(done).error().with_context(settings_.name));
   }
-  if (done->cluster_id != store || store != cluster_id_)
-    co_return fail(Code::kUnavailable, "{}: another store answered", name_);
+  bool another = done->cluster_id != before.cluster_id || done->revision < before.revision;
+  if (another || store != stores_) {
+    // Nothing is decided any more by what was read of the other one.
+    if (store == stores_) {
+      synced_ = false;
+      follower_.relist();
+    }
+    co_return fail(Code::kUnavailable, "{}: another store answered", settings_.name);
+  }
+  seen_.revision = std::max(seen_.revision, done->revision);
   co_return done;
 }
 
@@ -168,13 +252,13 @@ void SharedRecords::learn(const RangeResult& range, const std::string& key, std:
   if (range.kvs.empty())
     on_delete_at(key, revision);
   else
-    on_put(range.kvs[0]);
+    put(range.kvs[0]);
 }
 
 void SharedRecords::learn(const TxnResult& result, std::vector<Operation> operations) {
   for (Operation& operation : operations) {
     if (auto* put = std::get_if<Put>(&operation))
-      on_put({std::move(put->key), std::move(put->value), 0, result.revision, 0, 0});
+      this->put({std::move(put->key), std::move(put->value), 0, result.revision, 0, 0});
     else
       on_delete_at(std::get<Delete>(operation).key, result.revision);
   }

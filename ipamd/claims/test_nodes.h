@@ -2,12 +2,14 @@
 #pragma once
 
 #include <catch2/catch_test_macros.hpp>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/records/records.h"
 #include "core/store/drive.h"
+#include "core/store/last_known.h"
 #include "ipamd/claims/claims.h"
 
 namespace tombolo::claims_test {
@@ -34,6 +36,20 @@ inline ClaimWanted fixed(const std::string& holder, const std::string& identity,
   one.room = room;
   return one;
 }
+
+// What a node remembers between its lives.
+struct NodeMemory final : LastKnown {
+  KnownPrefix load(const std::string& prefix) override {
+    KnownPrefix found;
+    for (const auto& [key, value] : values)
+      if (key.starts_with(prefix)) found.kvs.push_back({key, value, 0, 0, 0, 0});
+    return found;
+  }
+  void put(const std::string& key, const std::string& value) override { values[key] = value; }
+  void erase(const std::string& key) override { values.erase(key); }
+  void listed(const std::string& /*prefix*/) override {}
+  std::map<std::string, std::string> values;
+};
 
 struct TestNode {
   std::string name;

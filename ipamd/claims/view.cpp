@@ -217,6 +217,20 @@ void ClaimView::clear() {
   for (const auto& [name, seen] : parts) reorder(name);
 }
 
+std::int64_t ClaimView::revision_of(const std::string& key) const {
+  if (key.starts_with(records::kClaimantsPrefix))
+    return claimant(key.substr(records::kClaimantsPrefix.size())).revision;
+  std::optional<PooledIp> address = address_of(key);
+  return address ? find(*address).revision : 0;
+}
+
+bool ClaimView::others_hold() const {
+  for (const auto& [name, pool] : pools_)
+    for (const auto& [ip, record] : pool.records)
+      if (record.occupied && record.occupied->node != node_) return true;
+  return false;
+}
+
 ClaimView::Seen ClaimView::find(const PooledIp& address) const {
   auto pool = pools_.find(address.pool);
   if (pool == pools_.end()) return {};

@@ -15,9 +15,10 @@ JanitorOptions janitor_options() {
   return options;
 }
 
-ClaimsOptions claims_options(const std::string& node) {
+ClaimsOptions claims_options(const std::string& node, LastKnown& known) {
   ClaimsOptions options;
   options.node = node;
+  options.known = &known;
   return options;
 }
 
@@ -83,9 +84,9 @@ AgentPools::AgentPools(const std::string& node, AgentTables& tables, LastKnown& 
           tables.pools, tables.reservations,
           [this] { return pool_mirror_.filled() && reservation_mirror_.filled(); }, context.kv,
           context.log),
-      claims_(claims_options(node), context.kv, context.tasks, context.clock, context.rng,
+      claims_(claims_options(node, known), context.kv, context.tasks, context.clock, context.rng,
               context.log),
-      blocks_(claims_options(node), context.kv, context.tasks, context.clock, context.rng,
+      blocks_(claims_options(node, known), context.kv, context.tasks, context.clock, context.rng,
               context.log),
       own_routed_(routed_options(node), tables.revisions, "cni", status, encode_routed, context),
       routes_(node, tables, context) {}
