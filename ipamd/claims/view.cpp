@@ -220,6 +220,10 @@ void ClaimView::clear() {
 std::int64_t ClaimView::revision_of(const std::string& key) const {
   if (key.starts_with(records::kClaimantsPrefix))
     return claimant(key.substr(records::kClaimantsPrefix.size())).revision;
+  if (key.starts_with(grants::kPartsPrefix)) {
+    auto parts = parts_.find(key.substr(grants::kPartsPrefix.size()));
+    return parts == parts_.end() ? 0 : parts->second.revision;
+  }
   std::optional<PooledIp> address = address_of(key);
   return address ? find(*address).revision : 0;
 }

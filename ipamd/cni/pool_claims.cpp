@@ -18,8 +18,13 @@ void CniService::use_pools(CniPools pools) {
   ENSURE(pools.directory != nullptr && pools.claims != nullptr && pools.blocks != nullptr,
          "pools without their parts");
   pooled_ = std::make_unique<Pooled>(pools, tasks_);
-  // A block that is another's by now is closed at once.
-  pooled_->pools.blocks->on_change([this] { take_all_blocks(); });
+  // A block that is another's by now is closed at once; one that the store has lost, though leases
+  // are in it, is claimed again at once: others reach its pods by it.
+  pooled_->pools.blocks->on_change([this] {
+    take_all_blocks();
+    pooled_->reconcile_wanted = true;
+    pooled_->changed.notify_all();
+  });
 }
 
 // The allocator and the claims know the pools of the catalog.

@@ -8,6 +8,7 @@
 #include "core/records/records.h"
 #include "core/store/memory_kv.h"
 #include "ipamd/claims/claims.h"
+#include "ipamd/claims/test_nodes.h"
 #include "ipamd/cni/test_life.h"
 
 namespace tombolo {
@@ -139,6 +140,8 @@ struct NodeWorld {
   Folder folder;
   FakeNet net;
   Store store;
+  // Which store it saw last; when it is given, as agents have it.
+  std::optional<claims_test::NodeMemory> memory;
 };
 
 class NodeLife {
@@ -158,6 +161,7 @@ class NodeLife {
     directory_.emplace(tables_.pools, tables_.reservations, [] { return true; }, kv_, Logger());
     ClaimsOptions options;
     options.node = world.name;
+    if (world.memory) options.known = &*world.memory;
     blocks_.emplace(options, kv_, tasks_, cluster.clock, *cluster.rng, Logger());
     claims_.emplace(options, kv_, tasks_, cluster.clock, *cluster.rng, Logger());
     routed_.emplace(tables_.routed.take_writer("test"));
