@@ -86,12 +86,17 @@ v1::ShowPlanResponse show_plan(const Plan& plan, const Fleet* fleet, const Plan*
   return response;
 }
 
-Result<v1::PlanRoutesResponse> routes_of_plan(const Plan& plan, const std::string& cluster) {
+Result<v1::PlanRoutesResponse> routes_of_plan(const Plan& plan, const std::string& cluster,
+                                              unsigned node) {
   std::vector<RouteEntry> routes;
   if (cluster.empty()) {
     routes = plan_routes(plan);
   } else {
-    TRY(of_cluster, plan_routes_of(plan, cluster));
+    const PlannedCluster* found = find_cluster(plan, cluster);
+    if (node > 0 && found != nullptr && node >= found->nodes)
+      return fail(Code::kOutOfRange, "cluster {} is planned with {} nodes; there is no node {}",
+                  cluster, found->nodes, node + 1);
+    TRY(of_cluster, plan_routes_of(plan, cluster, node));
     routes = std::move(of_cluster);
   }
   v1::PlanRoutesResponse response;

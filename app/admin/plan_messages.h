@@ -14,6 +14,8 @@ Result<Fleet> fleet_of(const v1::FleetFile& file);
 v1::ShowPlanResponse show_plan(const Plan& plan, const Fleet* fleet, const Plan* previous);
 // For a node of `cluster`, or for a router between the clusters when it is empty. kNotFound when
 // there is no such cluster.
-Result<v1::PlanRoutesResponse> routes_of_plan(const Plan& plan, const std::string& cluster);
+// The first node is 0. kOutOfRange when the cluster has not so many.
+Result<v1::PlanRoutesResponse> routes_of_plan(const Plan& plan, const std::string& cluster,
+                                              unsigned node = 0);
 
 }  // namespace tombolo::admin

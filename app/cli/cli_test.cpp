@@ -361,6 +361,24 @@ TEST_CASE("plan what-if and plan forecast") {
   REQUIRE_THAT(run(leave), ContainsSubstring("no cluster is renumbered\n- cluster b (id 0"));
 }
 
+TEST_CASE("plan routes of a node in another zone") {
+  Fixture f;
+  std::ofstream(f.folder / "zones.yaml")
+      << "fleet: z\nfamilies: [ipv4]\nregions: [{name: eu, cloud: aws, zones: [a, b]}]\n"
+         "address_space: [{cidr: 10.0.0.0/16}]\nclusters:\n"
+         "  - {name: a, region: eu, nodes: 3}\n  - {name: b, region: eu, nodes: 3}\n";
+  auto run = [&](std::string_view line) { return f.program.run(words(line, f.folder / "")); };
+  const std::string of_a = "plan routes -f DIR/zones.yaml --commands --cluster a";
+  Outcome first = run(of_a);
+  REQUIRE(first.out == run(of_a + " --node 1").out);
+  Outcome second = run(of_a + " --node 2");
+  REQUIRE((second.code == 0 && !second.out.empty() && second.out != first.out));
+  REQUIRE(first.out == run(of_a + " --node 3").out);  // the first zone again
+  REQUIRE_THAT(run(of_a + " --node 4").err,
+               ContainsSubstring("cluster a is planned with 3 nodes; there is no node 4"));
+  REQUIRE(run("plan routes -f DIR/zones.yaml --node 2").code == 2);
+}
+
 // To the plan in force, with the fleet file that the daemon keeps beside it.
 TEST_CASE("questions to the plan in force") {
   Fixture f;

@@ -9,6 +9,7 @@ namespace {
 struct PlanOptions {
   std::string file;
   std::string cluster;
+  unsigned node = 1;
   std::string reason;
   bool dry_run = false;
   bool commands = false;
@@ -66,7 +67,11 @@ Result<void> apply(Session& session, const PlanOptions& options) {
 Result<api::PlanRoutesResponse> routes_of(Session& session, const PlanOptions& options) {
   if (!options.file.empty()) {
     TRY(offline, plan_offline(options.file));
-    return admin::routes_of_plan(offline.plan, options.cluster);
+    return admin::routes_of_plan(offline.plan, options.cluster, options.node - 1);
+  }
+  if (options.node > 1) {
+    TRY(plan, stored_plan(session, 0));
+    return admin::routes_of_plan(plan, options.cluster, options.node - 1);
   }
   api::PlanRoutesRequest request;
   request.set_cluster(options.cluster);
@@ -134,11 +139,16 @@ void add_plan_commands(CLI::App& app, Session& session) {
   CLI::App* routes_command =
       add_command(plan, "routes", "Show what a router between the clusters, or a node, must hold",
                   "tombolo plan routes\n"
-                  "tombolo plan routes --cluster east --commands | sh\n"
+                  "tombolo plan routes --cluster east --node 2 --commands | sh\n"
                   "tombolo plan routes -f fleet.yaml -o json");
   routes_command->add_option("-f,--file", options->file, file_help);
   routes_command->add_option("--cluster", options->cluster,
                              "What a node of this cluster must hold (default: a router's)");
+  routes_command
+      ->add_option("--node", options->node,
+                   "Which node of the cluster (1); in another zone it has another gateway")
+      ->check(CLI::Range(1U, 65'536U))
+      ->needs("--cluster");
   routes_command->add_flag("--commands", options->commands, "Print ip(8) commands");
   runs(routes_command, session, options, routes);
   add_plan_questions(plan, session);

@@ -48,6 +48,7 @@ std::string cluster_text(const ClusterFacts& facts, const std::vector<RangeInUse
                         : fmt::format("    id: {}\n", facts.id);
   text += "    # region: to be filled in\n";
   text += families_of(ranges);
+  text += imports::zones_text(facts);
   if (facts.nodes.empty())
     text += "    # nodes: to be filled in\n";
   else

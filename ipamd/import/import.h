@@ -23,6 +23,7 @@ namespace tombolo {
 
 struct NodeFact {
   std::string name;
+  std::string zone;           // topology.kubernetes.io/zone; empty: not said
   std::vector<Ip> addresses;  // InternalIP
   std::vector<Prefix> pod_ranges;
   std::uint32_t pods = 0;  // it takes at most; 0: not said

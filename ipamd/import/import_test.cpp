@@ -135,6 +135,44 @@ TEST_CASE("where a range comes from") {
   REQUIRE(found);
 }
 
+std::string zoned_node(const std::string& name, const std::string& zone,
+                       const std::string& address) {
+  return R"({"kind": "Node", "metadata": {"name": ")" + name +
+         R"(", "labels": {"topology.kubernetes.io/zone": ")" + zone +
+         R"("}}, "spec": {}, "status": {"addresses": [{"type": "InternalIP", "address": ")" +
+         address + R"("}]}})";
+}
+
+TEST_CASE("zones are those that nodes name") {
+  struct Case {
+    std::string name;
+    std::string text;
+    std::string expected;
+  };
+  auto c = GENERATE(values<Case>({
+      {"apart",
+       list({zoned_node("n1", "b", "10.0.2.7"), zoned_node("n2", "a", "10.0.1.4"),
+             zoned_node("n3", "a", "10.0.1.40")}),
+       "    # zones: [\"a\", \"b\"]  # as its nodes say; the region has to list them\n"
+       "    # under cidrs: subnets, at least; from the addresses of the nodes in each zone\n"
+       "    #   - {zone: \"a\", ipv4: \"10.0.1.0/26\"}\n"
+       "    #   - {zone: \"b\", ipv4: \"10.0.2.0/28\"}\n"},
+      {"together, and one that says nothing",
+       list({zoned_node("n1", "a", "10.0.1.4"), zoned_node("n2", "a", "10.0.1.40"),
+             zoned_node("n3", "b", "10.0.1.9"), node("n4", "10.1.0.0/24", "10.0.1.10")}),
+       "    # zones: [\"a\", \"b\"]  # as its nodes say (1 do not); the region has to list them\n"
+       "    # addresses of several zones lie together: no subnets per zone\n"},
+      {"nothing that ends the comment", zoned_node("n1", "a\\ncluster: x", "10.0.1.4"),
+       "# zones: [\"a?cluster: x\"]"},
+      {"none", node("n1", "10.1.0.0/24", "10.0.1.10"), "    nodes: 1\n"},
+  }));
+  INFO(c.name);
+  std::string text = fleet_fragment({facts_of(c.text)}, {});
+  INFO(text);
+  REQUIRE(text.find(c.expected) != std::string::npos);
+  REQUIRE((text.find("zones") != std::string::npos) == (c.name != "none"));
+}
+
 TEST_CASE("conflicts are named") {
   struct Case {
     const char* name;

@@ -17,6 +17,9 @@ std::string cluster_title(const ClusterFacts& facts);  // "cluster west"
 // The smallest prefix around both.
 Prefix cover_of(const Prefix& a, const Prefix& b);
 
+// Comments for the fleet file; empty when no node names its zone (zones.cpp).
+std::string zones_text(const ClusterFacts& facts);
+
 // What kubeadm-config and cilium-config say.
 Result<void> read_kubeadm_config(const Cursor& data, std::string_view name, ClusterFacts& facts);
 Result<void> read_cilium_config(const Cursor& data, ClusterFacts& facts);

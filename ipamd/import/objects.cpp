@@ -53,6 +53,8 @@ Result<void> read_node(const Cursor& object, ClusterFacts& facts) {
   NodeFact node;
   TRY(name, object["metadata"]["name"].string());
   node.name = std::move(name);
+  TRY(zone, object["metadata"]["labels"]["topology.kubernetes.io/zone"].string_or(""));
+  node.zone = std::move(zone);
   Cursor spec = object["spec"];
   Cursor ranges = spec["podCIDRs"];
   for (std::size_t i = 0; i < ranges.size(); ++i) {
