@@ -128,6 +128,10 @@ Result<void> check_division(const Fleet& fleet, const FleetCluster& cluster,
 Result<void> divide_underlays(const FleetCluster& cluster, const PlannedCluster* previous,
                               PlannedCluster& planned);
 
+// The next hops towards a cluster's pods: the addresses or nodes that the fleet file names, else
+// its first two nodes (addresses.cpp).
+Result<std::vector<Ip>> entry_of(const FleetCluster& wanted, const PlannedCluster& planned);
+
 std::string count_text(uint128 count);  // "4096", "2^64", "about 2^65.3"
 
 // A given range must do for what the cluster has now (growth is not asked of it) and keep to the

@@ -7,60 +7,6 @@
 namespace tombolo {
 namespace {
 
-constexpr std::uint32_t kDefaultEntryNodes = 2;
-
-// Whether a node may have the address: not a gateway's, in no public subnet.
-bool may_be_node(const PlannedCluster& planned, const Prefix& underlay, Ip ip) {
-  auto is_host = [&](const Prefix& subnet) {
-    return subnet.contains(ip) && ip != gateway_of(subnet) && ip != subnet.base();
-  };
-  bool divided = false;
-  for (const Subnet& subnet : planned.subnets) {
-    if (subnet.prefix.family() != ip.family()) continue;
-    if (!subnet.is_public && is_host(subnet.prefix)) return true;
-    divided = true;
-  }
-  return !divided && is_host(underlay);
-}
-
-// The next hops towards a cluster's pods: the addresses or nodes that the fleet file names, else
-// its first two nodes.
-Result<std::vector<Ip>> entry_of(const FleetCluster& wanted, const PlannedCluster& planned) {
-  std::vector<Ip> entry;
-  for (Family family : wanted.families) {
-    std::size_t before = entry.size();
-    for (Ip ip : wanted.entry_ips) {
-      if (ip.family() != family) continue;
-      const PlannedRange* underlay = find_range(planned, BlockUse::kUnderlay, family);
-      if (underlay == nullptr || !may_be_node(planned, underlay->prefix, ip))
-        return fail(Code::kFailedPrecondition,
-                    "{}: cluster {}: entry {} is no node's address in the underlay {}",
-                    wanted.place, wanted.name, ip, underlay->prefix);
-      entry.push_back(ip);
-    }
-    if (!wanted.entry_ips.empty()) {
-      if (entry.size() == before)
-        return fail(Code::kFailedPrecondition, "{}: cluster {}: entry has no {} address",
-                    wanted.place, wanted.name, to_string(family));
-      continue;
-    }
-    std::vector<std::uint32_t> indices = wanted.entry_nodes;
-    if (indices.empty())
-      for (std::uint32_t i = 0; i < std::min(kDefaultEntryNodes, wanted.nodes); ++i)
-        indices.push_back(i);
-    for (std::uint32_t index : indices) {
-      TRY(ip, node_address(planned, family, index));
-      entry.push_back(ip);
-    }
-  }
-  for (Ip ip : wanted.entry_ips)
-    if (!has_family(wanted.families, ip.family()))
-      return fail(Code::kFailedPrecondition,
-                  "{}: cluster {}: entry {} is of a family that the cluster does not have",
-                  wanted.place, wanted.name, ip);
-  return entry;
-}
-
 void sort_ranges(std::vector<PlannedRange>& ranges) {
   std::ranges::sort(ranges, {}, [](const PlannedRange& range) {
     return std::pair(range.prefix.family(), range.use);
