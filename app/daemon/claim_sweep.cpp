@@ -2,6 +2,7 @@
 #include "app/daemon/claim_sweep.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "ipamd/pools/pools.h"
 
@@ -38,6 +39,7 @@ ClaimSweep::ClaimSweep(ClaimJanitor& janitor, ControllerTables& tables, RoleCont
     : janitor_(janitor),
       tables_(tables),
       context_(context),
+      kept_workloads_(context.kv),
       info_changes_(tables.pod_infos.track([] {})),
       claim_changes_(tables.claims.track([] {})),
       namespace_changes_(tables.namespaces.track([] {})) {}
@@ -48,9 +50,22 @@ std::function<KeptFor(const std::string&)> ClaimSweep::kept_for() const {
   for (const auto& [key, versioned] : tables_.pod_infos.rows()) infos.push_back(versioned.row);
   auto alive = std::make_shared<AliveIdentities>(infos);
   return [this, alive](const std::string& identity) {
+    if (!alive->knows(identity) && kept_workloads_.keeps(identity)) return KeptFor{SIZE_MAX, false};
     bool deleted = deleted_namespaces_.contains(namespace_of_identity(identity));
     return KeptFor{alive->room(identity), alive->knows(identity) || deleted};
   };
+}
+
+asio::awaitable<Result<void>> ClaimSweep::follow_kept_workloads() {
+  std::vector<PodInfo> infos;
+  for (const auto& [key, versioned] : tables_.pod_infos.rows()) infos.push_back(versioned.row);
+  std::optional<std::set<std::string>> identities;
+  if (tables_.claims.synced()) {
+    identities.emplace();
+    for (const auto& [key, versioned] : tables_.claims.rows())
+      if (!versioned.row.identity.empty()) identities->insert(versioned.row.identity);
+  }
+  co_return co_await kept_workloads_.follow(std::move(infos), std::move(identities));
 }
 
 void ClaimSweep::note_namespaces() {
@@ -81,6 +96,12 @@ asio::awaitable<void> ClaimSweep::run() {
     if (!tables_.pod_infos.synced() || !janitor_.synced() || !is_due(next)) continue;
     wanted_ = false;
     MonotonicTime began = context_.clock.now();
+    if (auto known = co_await follow_kept_workloads(); !known) {
+      context_.log.warning("kept addresses are looked at later: {}", known.error().what);
+      wanted_ = true;
+      pause = kSweepEvery;
+      continue;
+    }
     auto swept = co_await janitor_.sweep(kept_for());
     MonotonicTime now = context_.clock.now();
     pause = std::clamp<Duration>((now - began) * kSweepPauseFactor, kSweepSoon, kSweepEvery);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "app/daemon/kept_workloads.h"
 #include "app/daemon/pool_judge.h"
 #include "app/daemon/published.h"
 #include "ipamd/claims/claims.h"
@@ -29,12 +30,14 @@ class ClaimSweep {
 
  private:
   std::function<KeptFor(const std::string&)> kept_for() const;
+  asio::awaitable<Result<void>> follow_kept_workloads();
   void note_namespaces();
   bool is_due(MonotonicTime next);
 
   ClaimJanitor& janitor_;
   ControllerTables& tables_;
   RoleContext context_;
+  KeptWorkloads kept_workloads_;
   std::unique_ptr<Table<PodInfo>::Tracker> info_changes_;
   std::unique_ptr<Table<AddressClaim>::Tracker> claim_changes_;
   std::unique_ptr<Table<Namespace>::Tracker> namespace_changes_;

@@ -59,6 +59,12 @@ std::optional<std::string> ordinal_of(std::string_view set, std::string_view pod
   return std::string(digits);
 }
 
+// "always" is longer than that: who keeps addresses of workloads that are gone knows (the
+// controller).
+bool over_scaling(std::string_view keep) {
+  return keep == "scale" || keep == "always";
+}
+
 // The virtual machine that the pod runs, by KubeVirt's label or its owner.
 std::string machine_of(const PodInfo& info) {
   if (auto at = info.labels.find("vm.kubevirt.io/name"); at != info.labels.end()) return at->second;
@@ -74,10 +80,10 @@ Result<std::optional<FixedIdentity>> fixed_identity(const PodInfo& info,
   TRY(room, room_of(info, pod_name));
   FixedIdentity identity;
   if (auto keep = info.annotations.find("ipam.tombolo.io/keep"); keep != info.annotations.end()) {
-    if (keep->second != "scale")
-      return fail(Code::kInvalidArgument, "{}: '{}' is not scale",
+    if (keep->second != "workload" && !over_scaling(keep->second))
+      return fail(Code::kInvalidArgument, "{}: '{}' is not workload, scale or always",
                   place_of(keep->first, info, pod_name), keep->second.substr(0, 80));
-    identity.over_scaling = true;
+    identity.over_scaling = over_scaling(keep->second);
   }
   if (asked && !*asked) return std::nullopt;
   auto under = [&](std::string_view kind, std::string_view name) {
@@ -138,7 +144,7 @@ AliveIdentities::AliveIdentities(const std::vector<PodInfo>& infos) {
     std::string name = info.owner.substr(slash + 1);
     std::string owner = fmt::format("{}/{}/{}", kind, info.name_space, name);
     auto keep = info.annotations.find("ipam.tombolo.io/keep");
-    bool all = keep != info.annotations.end() && keep->second == "scale";
+    bool all = keep != info.annotations.end() && over_scaling(keep->second);
     if (kind == "StatefulSet") {
       auto ordinal = info.kind == "Pod" ? ordinal_of(name, info.name) : std::nullopt;
       if (ordinal)

@@ -67,8 +67,12 @@ TEST_CASE("identities of pods") {
 
 TEST_CASE("keeping over scaling is asked for") {
   REQUIRE_FALSE((*fixed_identity(info("StatefulSet/db"), "db-0"))->over_scaling);
-  REQUIRE((*fixed_identity(info("StatefulSet/db", {{"ipam.tombolo.io/keep", "scale"}}), "db-0"))
-              ->over_scaling);
+  for (const char* keep : {"scale", "always", "workload"}) {
+    auto identity =
+        fixed_identity(info("StatefulSet/db", {{"ipam.tombolo.io/keep", keep}}), "db-0");
+    REQUIRE(identity);
+    REQUIRE(identity->value().over_scaling == (keep != std::string_view("workload")));
+  }
 }
 
 TEST_CASE("addresses are kept for those whose pods may come again") {
@@ -137,7 +141,7 @@ TEST_CASE("annotations that say something else are refused by name") {
        "annotation ipam.tombolo.io/fixed of pod shop/web: 'yes' is not true or false"},
       {"keep",
        {{"ipam.tombolo.io/keep", "x"}},
-       "annotation ipam.tombolo.io/keep of pod shop/web: 'x' is not scale"},
+       "annotation ipam.tombolo.io/keep of pod shop/web: 'x' is not workload, scale or always"},
       {"number",
        {{"ipam.tombolo.io/ip-number", "-1"}},
        "annotation ipam.tombolo.io/ip-number of pod shop/web: '-1' is not a number, or + and a "
