@@ -103,8 +103,11 @@ class Net {
   // The end, in the agent's own namespace, of a veth pair whose other end is in `netns`.
   // kFailedPrecondition when it is no such pair.
   virtual Result<LinkState> veth_end_on_node(const NetnsPath& netns, const std::string& name) = 0;
-  // Every address of every interface in any namespace that a process is in or that is mounted.
+  // Every address of every interface in any namespace that a thread is in, that is mounted, or
+  // that a process holds open.
   virtual Result<std::set<Ip>> addresses_everywhere() = 0;
+  // The numbers of the namespaces that a thread of another process is in or that one holds open.
+  virtual Result<std::set<std::uint64_t>> occupied_namespaces() = 0;
 
   // Main table of the agent's own namespace. A route is known by destination and protocol.
   virtual Result<void> replace_route(const Route& route) = 0;

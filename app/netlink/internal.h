@@ -80,6 +80,7 @@ Result<void> remove_route(nl_sock* socket, const Route& route);
 Result<std::uint64_t> number_of_netns(const NetnsPath& path);
 Result<LinkState> veth_end_on_node(const NetnsPath& path, const std::string& name);
 Result<std::set<Ip>> addresses_everywhere();
+Result<std::set<std::uint64_t>> occupied_namespaces();
 
 // Writes a file below /proc/sys/net, of the namespace of the calling thread.
 Result<void> write_sysctl(const std::string& path, const std::string& value);

@@ -1,15 +1,25 @@
 // Network namespaces as a whole: their numbers, the veth pair that leads into one, and which
 // addresses all of them have. Any thread.
+#include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/net_namespace.h>
+#include <linux/nsfs.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
 #include <netlink/netlink.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <sstream>
 
@@ -53,26 +63,104 @@ bool is_veth(rtnl_link* link) {
   return kind != nullptr && std::string_view(kind) == "veth";
 }
 
-// Number -> a path that leads there, of every namespace that a process is in or that is mounted.
-std::map<std::uint64_t, NetnsPath> visible_namespaces() {
-  std::map<std::uint64_t, NetnsPath> found;
-  auto note = [&found](const std::string& path) {
-    struct stat state{};
-    if (::stat(path.c_str(), &state) == 0) found.try_emplace(state.st_ino, path);
-  };
+using Namespaces = std::map<std::uint64_t, NetnsPath>;  // by number, a path that leads there
+using std::filesystem::path;
+
+// Without it the kernel hides from root what processes with other rights are in (ptrace(2)).
+Result<void> may_look_at_processes() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
+  if (::syscall(SYS_capget, &header, data.data()) != 0) return fail_errno(errno, "read own rights");
+  if ((data[0].effective & (1U << CAP_SYS_PTRACE)) == 0)
+    return fail(Code::kPermissionDenied, "the namespaces of processes: needs CAP_SYS_PTRACE");
+  return {};
+}
+
+// What ended while it was looked at is no error. Nor is one whom a security module keeps from
+// everybody's eyes: such a process is no pod's. Any other error hides somebody.
+Result<void> unless_ended(int error, const path& whose) {
+  struct stat state{};
+  for (int harmless : {0, ENOENT, ESRCH, EACCES, EPERM})
+    if (error == harmless) return {};
+  if (::stat(whose.c_str(), &state) != 0) return {};
+  return fail_errno(error, "look which network namespaces {} has", whose.native());
+}
+
+Result<void> note(Namespaces& found, const path& where, const path& whose) {
+  struct stat state{};
+  if (::stat(where.c_str(), &state) != 0) return unless_ended(errno, whose);
+  found.try_emplace(state.st_ino, where);
+  return {};
+}
+
+Result<void> each_entry(const path& folder, const path& whose,
+                        const std::function<Result<void>(const path&)>& visit) {
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-    std::string name = entry.path().filename();
-    if (std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; }))
-      note(entry.path() / "ns/net");
+  std::filesystem::directory_iterator entry(folder, error);
+  while (!error && entry != std::filesystem::directory_iterator()) {
+    TRY_OK(visit(entry->path()));
+    entry.increment(error);
   }
+  return unless_ended(error.value(), whose);
+}
+
+// Of the file system that namespaces are files of (namespaces(7)).
+Result<dev_t> nsfs_device() {
+  struct stat state{};
+  if (::stat("/proc/self/ns/net", &state) != 0) return fail_errno(errno, "look at own namespace");
+  return state.st_dev;
+}
+
+// Their link text says nothing: for one that was opened by the path of a mount it is that path.
+// No file server is asked for what it says of a file.
+Result<void> note_if_namespace(Namespaces& found, dev_t nsfs, const path& descriptor,
+                               const path& process) {
+  struct statx state{};
+  if (::statx(AT_FDCWD, descriptor.c_str(), AT_STATX_DONT_SYNC, STATX_INO, &state) != 0)
+    return unless_ended(errno, process);
+  if (::makedev(state.stx_dev_major, state.stx_dev_minor) != nsfs) return {};
+  OwnedFd opened(::open(descriptor.c_str(), O_RDONLY | O_CLOEXEC));
+  if (opened.get() < 0) return unless_ended(errno, process);
+  if (::ioctl(opened.get(), NS_GET_NSTYPE) == CLONE_NEWNET)
+    found.try_emplace(state.stx_ino, descriptor);
+  return {};
+}
+
+// Of the agent's own: it looks at namespaces through descriptors of its own, which hold nothing.
+enum class Own : std::uint8_t { kThreads, kNothing };
+
+// What a thread is in and what a process holds open.
+Result<Namespaces> namespaces_of_processes(Own own) {
+  TRY_OK(may_look_at_processes());
+  TRY(nsfs, nsfs_device());
+  Namespaces found;
+  std::string agent = std::to_string(::getpid());
+  TRY_OK(each_entry("/proc", "/proc", [&](const path& process) -> Result<void> {
+    std::string name = process.filename();
+    bool is_process = std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+    bool is_own = name == agent;
+    if (!is_process || (is_own && own == Own::kNothing)) return {};
+    TRY_OK(each_entry(process / "task", process,
+                      [&](const path& thread) { return note(found, thread / "ns/net", thread); }));
+    if (is_own) return {};
+    return each_entry(process / "fd", process, [&](const path& descriptor) {
+      return note_if_namespace(found, nsfs, descriptor, process);
+    });
+  }));
+  return found;
+}
+
+Result<Namespaces> visible_namespaces() {
+  TRY(found, namespaces_of_processes(Own::kThreads));
   std::ifstream mounts("/proc/self/mountinfo");
   for (std::string line; std::getline(mounts, line);) {
     // proc(5): id, parent, device, root, mount point, …; a namespace's root is "net:[NUMBER]".
     std::istringstream words(line);
     std::string id, parent, device, root, place;
     words >> id >> parent >> device >> root >> place;
-    if (root.starts_with("net:[")) note(place);
+    if (root.starts_with("net:[")) {
+      TRY_OK(note(found, place, place));
+    }
   }
   return found;
 }
@@ -127,12 +215,27 @@ Result<LinkState> veth_end_on_node(const NetnsPath& path, const std::string& nam
 
 Result<std::set<Ip>> addresses_everywhere() {
   std::set<Ip> found;
-  for (const auto& [number, path] : visible_namespaces()) {
-    auto done = inside(path, [&] { return add_addresses(found); });
-    // It may have gone since it was listed; then a look at another path finds nothing either.
-    if (!done && number_of_netns(path)) return std::unexpected(std::move(done).error());
-  }
+  TRY(namespaces, visible_namespaces());
+  std::set<std::uint64_t> missed;
+  for (const auto& [number, place] : namespaces)
+    if (auto done = inside(place, [&] { return add_addresses(found); }); !done) {
+      if (number_of_netns(place)) return std::unexpected(std::move(done).error());
+      missed.insert(number);
+    }
+  if (missed.empty()) return found;
+  // Who led there has ended. Another may be in it still.
+  TRY(now, visible_namespaces());
+  for (std::uint64_t number : missed)
+    if (now.contains(number))
+      return fail(Code::kUnavailable, "network namespace {} was not looked into", number);
   return found;
+}
+
+Result<std::set<std::uint64_t>> occupied_namespaces() {
+  TRY(namespaces, namespaces_of_processes(Own::kNothing));
+  std::set<std::uint64_t> numbers;
+  for (const auto& [number, path] : namespaces) numbers.insert(number);
+  return numbers;
 }
 
 }  // namespace tombolo::netlink

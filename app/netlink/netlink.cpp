@@ -162,6 +162,9 @@ class NetlinkNet final : public Net {
     return netlink::veth_end_on_node(netns, name);
   }
   Result<std::set<Ip>> addresses_everywhere() override { return netlink::addresses_everywhere(); }
+  Result<std::set<std::uint64_t>> occupied_namespaces() override {
+    return netlink::occupied_namespaces();
+  }
 
   Result<void> replace_route(const Route& route) override {
     TRY(socket, open_socket());

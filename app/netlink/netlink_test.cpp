@@ -199,20 +199,28 @@ TEST_CASE("namespaces: their numbers, the veth pair that leads into one, the add
     setup.addresses.push_back(InterfaceAddress::parse("198.51.100.77/32").value());
     REQUIRE(net->set_up_interface(pod.path(), setup));
     Ip wanted = Ip::parse("198.51.100.77").value();
-    // Only a descriptor holds this namespace; a process in it makes it visible.
-    pid_t child = ::fork();
-    if (child == 0) {
-      if (::setns(pod.fd(), CLONE_NEWNET) != 0) ::_exit(1);
-      ::pause();
-      ::_exit(0);
+    auto number = net->netns_number(pod.path()).value();
+    // Only a descriptor of this process holds the namespace. Another process makes it visible: by
+    // being in it, and by holding it open (from the fork on).
+    for (bool inside : {true, false}) {
+      REQUIRE(!net->addresses_everywhere().value().contains(wanted));
+      REQUIRE(!net->occupied_namespaces().value().contains(number));
+      pid_t child = ::fork();
+      if (child == 0) {
+        if (inside && (::setns(pod.fd(), CLONE_NEWNET) != 0 || ::close(pod.fd()) != 0)) ::_exit(1);
+        ::pause();
+        ::_exit(0);
+      }
+      REQUIRE(child > 0);
+      bool seen = false;
+      for (int i = 0; i < 1000 && !seen; ++i)
+        seen = net->addresses_everywhere().value().contains(wanted);
+      bool occupied = net->occupied_namespaces().value().contains(number);
+      REQUIRE(::kill(child, SIGKILL) == 0);
+      REQUIRE(::waitpid(child, nullptr, 0) == child);
+      REQUIRE(seen);
+      REQUIRE(occupied);
     }
-    REQUIRE(child > 0);
-    bool seen = false;
-    for (int i = 0; i < 1000 && !seen; ++i)
-      seen = net->addresses_everywhere().value().contains(wanted);
-    REQUIRE(::kill(child, SIGKILL) == 0);
-    REQUIRE(::waitpid(child, nullptr, 0) == child);
-    REQUIRE(seen);
     REQUIRE(!net->addresses_everywhere().value().contains(wanted));
   });
   // Seen from another namespace, the pair is not this node's.

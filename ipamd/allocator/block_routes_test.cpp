@@ -38,6 +38,7 @@ class RoutesOnly final : public Net {
     return unexpected();
   }
   Result<std::set<Ip>> addresses_everywhere() override { return unexpected(); }
+  Result<std::set<std::uint64_t>> occupied_namespaces() override { return unexpected(); }
   Result<void> replace_route(const Route& route) override {
     routes[{route.destination, route.protocol}] = route;
     return {};

@@ -21,6 +21,7 @@ class FakeNet final : public Net {
   std::set<NetnsPath> namespaces;
   // Addresses that interfaces which are not the service's have.
   std::set<Ip> foreign_addresses;
+  std::set<std::uint64_t> occupied;  // numbers of namespaces
 
   Result<void> create_veth(const VethSpec& spec) override {
     std::lock_guard lock(mutex_);
@@ -89,6 +90,11 @@ class FakeNet final : public Net {
     for (const auto& [key, state] : links_)
       for (const auto& address : state.addresses) found.insert(address.ip);
     return found;
+  }
+  Result<std::set<std::uint64_t>> occupied_namespaces() override {
+    std::lock_guard lock(mutex_);
+    TRY_OK(note("occupied"));
+    return occupied;
   }
   Result<void> replace_route(const Route&) override { return {}; }
   Result<void> delete_route(const Route&) override { return {}; }

@@ -161,6 +161,22 @@ def name_deleted_addresses(t):
     freed_with_resident(t, netns, key)
 
 
+@case(RECOVERY, "addresses under macvlan whose namespace only an open descriptor holds: stay until it is closed", group="recovery")
+def descriptor_only(t):
+    user, netns, container = Delegating(t, "macvlan"), t.netns(), t.container()
+    answer = user.call("ADD", netns, container)
+    t.require(answer.ok, f"ADD: {answer}")
+    key = (container, "eth0")
+    t.settle_held([key], key)
+    descriptor = os.open(netns.path, os.O_RDONLY)
+    try:
+        netns.remove()
+        stays(t, key)
+    finally:
+        os.close(descriptor)
+    freed(t, key)
+
+
 @case(RECOVERY, "addresses that were given and never used stay as long as their namespace", group="recovery")
 def unused(t):
     user, netns, container = Delegating(t, "bridge"), t.netns(), t.container()

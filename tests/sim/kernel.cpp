@@ -134,6 +134,13 @@ Result<std::set<Ip>> SimNet::addresses_everywhere() {
   return found;
 }
 
+Result<std::set<std::uint64_t>> SimNet::occupied_namespaces() {
+  TRY_OK(admit("occupied_namespaces", false));
+  std::set<std::uint64_t> numbers;
+  for (const auto& [path, number] : namespaces_) numbers.insert(number);
+  return numbers;
+}
+
 Result<void> SimNet::replace_route(const Route& route) {
   TRY_OK(admit("replace_route"));
   routes_[{route.destination.str(), route.protocol}] = route;

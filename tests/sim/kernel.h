@@ -62,6 +62,7 @@ class SimNet final : public Net {
   Result<std::uint64_t> netns_number(const NetnsPath& netns) override;
   Result<LinkState> veth_end_on_node(const NetnsPath& netns, const std::string& name) override;
   Result<std::set<Ip>> addresses_everywhere() override;
+  Result<std::set<std::uint64_t>> occupied_namespaces() override;
   Result<void> replace_route(const Route& route) override;
   Result<void> delete_route(const Route& route) override;
   Result<std::vector<Route>> list_routes(std::uint8_t protocol) override;
