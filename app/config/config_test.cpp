@@ -235,7 +235,8 @@ TEST_CASE("flags come after the file, and their errors name them") {
       {"unknown path",
        {"agent.colour=1"},
        "",
-       "--set: agent.colour: unknown field; known here: cni_socket, mtu, hook, dns, lb, announce"},
+       "--set: agent.colour: unknown field; known here: cni_socket, mtu, hook, dns, lb, announce, "
+       "runtime_socket"},
       {"out of range", {"agent.mtu=1"}, "", "--set: agent.mtu: 1 is not from 576 to 65535"},
       {"two flags that exclude each other",
        {"store.endpoints=[x]", "store.embedded={}"},

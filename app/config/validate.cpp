@@ -152,6 +152,8 @@ void check_zone(Checker& check, const std::string& path, const std::string& zone
 
 void check_agent(Checker& check, const v1::AgentConfig& agent) {
   check.path("agent.cni_socket", agent.cni_socket());
+  if (!agent.runtime_socket().empty() && agent.runtime_socket() != "off")
+    check.path("agent.runtime_socket", agent.runtime_socket());
   if (agent.mtu() != 0) check.range("agent.mtu", agent.mtu(), 576, 65535);
   const auto& dns = agent.dns();
   check_endpoints(check, "agent.dns.listen", dns.listen());

@@ -1,6 +1,7 @@
 // The parts of the agent, in the order of the flow.
 #include "app/daemon/agent.h"
 
+#include "app/cri/cri.h"
 #include "app/daemon/agent_announce.h"
 #include "app/daemon/agent_dns.h"
 #include "app/daemon/agent_policy.h"
@@ -207,8 +208,17 @@ class RealAgent final : public Agent {
     cni_->keep_adoptions_in(*adoption_store_);
     address_prober_ = make_packet_prober(context_.tasks.executor());
     cni_->probe_with(*address_prober_);
+    ask_runtime();
     open_pools();
     return {};
+  }
+
+  void ask_runtime() {
+    const std::string& socket = config_.agent().runtime_socket();
+    if (socket == "off") return;
+    runtime_ = make_cri_runtime(socket.empty() ? usual_runtime_sockets()
+                                               : std::vector<std::string>{socket});
+    cni_->ask_runtime(*runtime_);
   }
 
   void open_pools() {
@@ -336,6 +346,7 @@ class RealAgent final : public Agent {
   std::unique_ptr<LeaseStore> lease_store_;
   std::unique_ptr<LeaseStore> adoption_store_;
   std::unique_ptr<AddressProber> address_prober_;
+  std::unique_ptr<ContainerRuntime> runtime_;
   std::unique_ptr<PoolDirectory> directory_;
   std::unique_ptr<Claims> claims_;
   std::unique_ptr<OverlayBlocks> blocks_;

@@ -42,6 +42,7 @@ CniService::CniService(CniSettings settings, Net& net, LeaseStore& store,
       store_worker_(make_worker()),
       net_worker_(make_worker()),
       removal_worker_(make_worker()),
+      runtime_worker_(make_worker()),
       book_(store, *store_worker_, tasks, clock, log_),
       key_free_(tasks.executor()),
       released_(tasks.executor()),
@@ -101,9 +102,11 @@ asio::awaitable<Result<void>> CniService::start() {
   for (auto& [key, row] : rows) list.push_back(std::move(row));
   attachments_.replace_all(std::move(list));
   attachments_.mark_synced();
+  if (runtime_ != nullptr) co_await note_runtime_of_all();
   tasks_.spawn("cni blocks", follow_blocks());
   tasks_.spawn("cni recovery", recover_lost());
   tasks_.spawn("cni recovery, regularly", look_regularly());
+  if (runtime_ != nullptr) tasks_.spawn("cni runtime", follow_runtime());
   if (pooled_) {
     tasks_.spawn("cni claims", keep_claims());
     tasks_.spawn("cni claims, regularly", reconcile_regularly());
@@ -264,6 +267,7 @@ asio::awaitable<Answer<json::object>> CniService::handle(Call call) {
 asio::awaitable<Answer<json::object>> CniService::dispatch(Call call) {
   switch (call.command) {
     case Command::kAdd:
+      note_caller(call);
       if (call.mode == Mode::kAddresses) co_return co_await add_addresses(std::move(call));
       if (call.mode == Mode::kChained) co_return co_await adopt(std::move(call));
       co_return co_await add(std::move(call));

@@ -29,6 +29,7 @@
 #include "ipamd/cni/call.h"
 #include "ipamd/cni/listener.h"
 #include "ipamd/cni/pool_directory.h"
+#include "ipamd/cni/runtime.h"
 #include "ipamd/probe/probe.h"
 
 namespace tombolo {
@@ -97,6 +98,10 @@ class CniService {
   // Who asks the network before an address is answered, where a configuration wants that; without
   // it nobody is asked. Before start().
   void probe_with(AddressProber& prober);
+
+  // Who says which sandboxes there are; without it the kernel alone is asked what is lost. Before
+  // start().
+  void ask_runtime(ContainerRuntime& runtime);
 
   // Gives out of pools, too, while there are any. Without it, and without pools, out of the node's
   // blocks alone. Before start().
@@ -213,7 +218,12 @@ class CniService {
   asio::awaitable<cni::Answer<void>> let_go(std::string key, std::uint64_t sequence);
 
   asio::awaitable<void> recover_lost();
-  asio::awaitable<void> recover(Held lost);
+  asio::awaitable<void> recover(Held lost, std::string_view witnesses);
+  void note_caller(const cni::Call& call);
+  asio::awaitable<void> note_runtime(Attachment attachment);
+  asio::awaitable<void> note_runtime_of_all();
+  asio::awaitable<void> follow_runtime();
+  void heard_from_runtime(const Result<ContainerRuntime::Sandboxes>& answer);
   asio::awaitable<void> look_regularly();
   std::vector<Held> everything_held();
   asio::awaitable<void> undo_untold(cni::Mode mode, std::string key, std::uint64_t sequence);
@@ -251,6 +261,7 @@ class CniService {
   std::unique_ptr<Worker> net_worker_;
   // Deleting a veth pair waits for a grace period of the kernel, some 10 ms: not in the way of ADD.
   std::unique_ptr<Worker> removal_worker_;
+  std::unique_ptr<Worker> runtime_worker_;  // a runtime may take its time
   LeaseBook book_;
   std::set<std::string> busy_;  // attachments with an operation under way
   Signal key_free_;
@@ -264,6 +275,9 @@ class CniService {
   std::unique_ptr<cni::Adoptions> adoptions_;
   // By whether it is adopted, and its sequence number.
   std::map<std::pair<bool, std::uint64_t>, std::uint64_t> netns_numbers_;
+  ContainerRuntime* runtime_ = nullptr;  // null: none is asked
+  cni::RuntimeMemory runtime_memory_;
+  bool runtime_wanted_ = false;
   AddressProber* prober_ = nullptr;
   struct Conflict {
     std::uint64_t sequence = 0;

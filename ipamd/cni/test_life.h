@@ -34,7 +34,8 @@ class Life {
  public:
   Life(const Folder& folder, FakeNet& net, InterfaceHooks& hooks, Store& store,
        std::vector<std::string> blocks = {"10.7.0.0/29", "fd07::/64"}, bool synced = true,
-       Store* adopted = nullptr, AddressProber* prober = nullptr) {
+       Store* adopted = nullptr, AddressProber* prober = nullptr,
+       ContainerRuntime* runtime = nullptr) {
     CniSettings settings;
     settings.node = "n1";
     settings.socket_path = folder.file("cni.sock");
@@ -47,6 +48,7 @@ class Life {
                      tables_.attachments.take_writer("cni"), hooks, loop_.tasks(), loop_.clock(),
                      Logger());
     if (prober != nullptr) service_->probe_with(*prober);
+    if (runtime != nullptr) service_->ask_runtime(*runtime);
     if (adopted != nullptr) service_->keep_adoptions_in(*adopted);
     started_ = run(service_->start());
   }

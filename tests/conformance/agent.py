@@ -26,7 +26,7 @@ FLEET = {
 
 
 class Agent:
-    def __init__(self, world, node, **subsystems):
+    def __init__(self, world, node, agent=None, **subsystems):
         self.world, self.node, self.process = world, node, None
         self.folder = os.path.join(world.folder, node.name)
         os.makedirs(os.path.join(self.folder, "state"))
@@ -38,7 +38,7 @@ class Agent:
             "node": {"name": "n1", "addresses": ["10.9.0.2", "fd00:7a:3b20::2"]},
             "state_dir": f"{self.folder}/state", "run_dir": self.folder,
             "subsystems": {"mesh": False, "dns": False, "lb": False, "policy": False, **subsystems},
-            "metrics": {"listen": "off"},
+            "agent": agent or {}, "metrics": {"listen": "off"},
         }
         if subsystems.get("policy") or subsystems.get("lb"):
             config |= self.datapath_folders()

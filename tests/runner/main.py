@@ -31,7 +31,8 @@ class Lane:
 def plain(arguments):
     """Style first, then the longest that may run beside others."""
     return (suites.style_suites(ROOT) + lint.lint_suites(ROOT, False) + suites.unit_suites(ROOT, "dev")
-            + suites.conformance_suites(ROOT) + suites.exposed_suites(ROOT) + suites.pools_suites(ROOT) + suites.fuzz_suites(ROOT, 2)
+            + suites.conformance_suites(ROOT) + suites.exposed_suites(ROOT) + suites.pools_suites(ROOT)
+            + suites.runtime_suites(ROOT) + suites.fuzz_suites(ROOT, 2)
             + simulation.sim_suites(ROOT, arguments.seeds) + suites.story_suites(ROOT))
 
 

@@ -224,6 +224,28 @@ def pools_suites(root):
     return [Suite("address pools", lambda: run_pools(root))]
 
 
+# ---- pods of a real container runtime --------------------------------------------------------------------------------
+
+def run_runtime(root):
+    if os.geteuid() != 0:
+        return [Outcome("pods of containerd", "skipped", "needs root: it runs containerd")]
+    with tempfile.TemporaryDirectory(prefix="tombolo-runtime-") as folder:
+        report = os.path.join(folder, "report.json")
+        code, output = run_command(root, ["python3", "tests/runtime/main.py", "--report", report], 300)
+        try:
+            with open(report, encoding="utf-8") as text:
+                rows = [Outcome(f"containerd: {one['name']}", one["state"], one["detail"]) for one in json.load(text)]
+        except (OSError, ValueError):
+            rows = []
+    if not rows or code not in (0, 1):
+        rows.append(Outcome(f"pods of containerd ended with {code}", "failed", tail(output)))
+    return rows
+
+
+def runtime_suites(root):
+    return [Suite("pods of containerd", lambda: run_runtime(root))]
+
+
 # ---- the story -------------------------------------------------------------------------------------------------------
 
 def run_story(root):
