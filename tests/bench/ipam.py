@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-PARTS = ["ipam_allocator", "ipam_cni", "ipam_whereabouts"]
+PARTS = ["ipam_allocator", "ipam_cni", "ipam_recovery", "ipam_whereabouts"]
 
 
 def main():

@@ -1,5 +1,5 @@
 """The plugin's part of the IPAM benchmark: ADD and DEL of addresses through the real binary and a real tombolod, beside
-Debian's host-local, call by call in turn; 64 at once; and how soon lost addresses come back.
+Debian's host-local, call by call in turn; 64 at once.
 
 tombolod's leases are on the disk before it answers (fsync); host-local writes files and does not wait for the disk. Both
 keep them below /var/tmp.
@@ -7,19 +7,16 @@ keep them below /var/tmp.
 
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "conformance"))
-from cases_together import Delegating  # noqa: E402
-from subjects import HostLocal, Together, TomboloAddresses  # noqa: E402
-from suite import Trial  # noqa: E402
+from subjects import HostLocal, TomboloAddresses  # noqa: E402
 from world import World  # noqa: E402
 
-ROUNDS, AT_ONCE, LOSSES = 400, 64, 20
+ROUNDS, AT_ONCE = 400, 64
 
 
 def goal(name, value, unit, bound):
@@ -103,57 +100,6 @@ def measure_at_once(caller):
         caller.finish(caller.start("DEL", f"m{number}"))
 
 
-def time_to_freed(trial, keys, lose):
-    """Seconds from the loss of each until it is free again, as `tombolo ip list` says it."""
-    trial.settle_held(keys, *keys)
-    times = []
-    for key in keys:
-        began = time.monotonic()
-        lose(key)
-        while trial.held(key):
-            if time.monotonic() - began > 10:
-                raise RuntimeError(f"{key[0]} is not freed within 10 s")
-        times.append(time.monotonic() - began)
-    return times
-
-
-def measure_recovery(world):
-    """DEL is never delivered, for an interface and for addresses; the agent dies and finds what was lost meanwhile."""
-    subject = Together("recovery", world)
-    subject.learn_versions()
-    trial = Trial(subject, 0)
-    spaces, times = {}, {}
-    for _ in range(LOSSES):
-        netns, container, _ = trial.added()
-        spaces[container, "eth0"] = netns
-    times["interface, DEL never delivered"] = time_to_freed(trial, list(spaces), lambda key: spaces[key].remove())
-    users = {}
-    for kind in ("bridge", "macvlan"):
-        user, keys = Delegating(trial, kind), []
-        for _ in range(LOSSES // 2):
-            netns, container = trial.netns(), trial.container()
-            user.call("ADD", netns, container)
-            users[container, "eth0"] = netns
-            keys.append((container, "eth0"))
-        times[f"addresses under {kind}, DEL never delivered"] = time_to_freed(trial, keys, lambda key: users[key].remove())
-
-    def lose_while_away(key):
-        subject.agent.kill()
-        spaces[key].remove()
-        subject.agent.start()
-
-    spaces = {}
-    for _ in range(LOSSES // 4):
-        netns, container, _ = trial.added()
-        spaces[container, "eth0"] = netns
-    times["interface, while the agent was dead (its start included)"] = time_to_freed(trial, list(spaces), lose_while_away)
-    for name, values in times.items():
-        print(f"freed: {name}: p50 {statistics.median(values):.2f} s, max {max(values):.2f} s of {len(values)}")
-    goal("ipam_recovery_p95", at([value for values in times.values() for value in values], 0.95), "s", 2.0)
-    trial.finish()
-    subject.stop()
-
-
 def run():
     """Prints figures and goals; 0 when all could be measured."""
     if os.geteuid() != 0:
@@ -163,7 +109,6 @@ def run():
         caller = measure_calls(world)
         measure_at_once(caller)
         caller.subject.stop()
-        measure_recovery(world)
     return 0
 
 

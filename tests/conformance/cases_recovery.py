@@ -30,7 +30,7 @@ class Resident:
     """A process inside a namespace, which keeps it alive when its name is gone."""
 
     def __init__(self, netns):
-        self.process = subprocess.Popen(["nsenter", f"--net={netns.path}", "sleep", "60"])
+        self.process = subprocess.Popen(["nsenter", f"--net={netns.path}", "sleep", "3600"])
         own = os.stat("/proc/self/ns/net").st_ino
         wait_until("a process in the namespace", lambda: os.stat(f"/proc/{self.process.pid}/ns/net").st_ino != own)
 

@@ -103,7 +103,7 @@ class Node:
         return self.plugin.call(command, {**(network or self.network), **more}, container=pod.container, interface=interface,
                                 netns=pod.netns.path, args=args)
 
-    def add(self, pod, **more):
+    def add(self, pod, patience_s=10, **more):
         """ADD until it is not told to try later; the addresses."""
         last = None
 
@@ -112,7 +112,7 @@ class Node:
             last = self.call("ADD", pod, **more)
             return last.code != 11
         try:
-            wait_until(f"ADD of {pod.name} on {self.name}", answered, timeout_s=10)
+            wait_until(f"ADD of {pod.name} on {self.name}", answered, timeout_s=patience_s)
         except Failed as failure:
             raise Failed(f"{failure}: {last}") from None
         if not last.ok:
@@ -184,6 +184,9 @@ class Cluster:
         with open(os.path.join(self.manifests, ".new"), "w", encoding="utf-8") as out:
             out.write(text)
         os.rename(os.path.join(self.manifests, ".new"), os.path.join(self.manifests, name))
+
+    def take_away(self, name):
+        os.remove(os.path.join(self.manifests, name))
 
     def pod(self, name):
         self.pods.append(Pod(self, name))

@@ -9,6 +9,7 @@ import os
 import sys
 
 from cluster import Cluster, Failed, wait_until
+import losses  # found by cluster's path, as the next is
 from world import World
 
 POOLS = """
@@ -212,6 +213,27 @@ def a_bad_catalog(cluster):
     first.delete(pod)
     os.remove(os.path.join(cluster.manifests, "bad.yaml"))
     wait_until("the status is good again", lambda: "'twin'" not in first.tombolo("status"), timeout_s=20)
+
+
+@case
+def lost_by_word(cluster):
+    """a StatefulSet that is scaled down, and a namespace that is deleted, give their addresses back within seconds"""
+    watch = losses.Watch(cluster)
+    for name, lose in (("shrinks", losses.scaled_down), ("leaves", losses.namespace_deleted)):
+        took = lose(cluster, watch, name, cluster.nodes[1])
+        expect(took < 5, f"{lose.__name__}: free after {took:.1f} s")
+    expect(not watch.freed_alive, f"freed alive: {watch.freed_alive}")
+    cluster.take_away("shrinks.yaml")
+
+
+@case
+def node_lost(cluster):
+    """a node that loses its power: its fixed addresses are nobody else's, and wait for their pods once it is back"""
+    watch = losses.Watch(cluster)
+    took = losses.node_lost(cluster, watch, "lost", cluster.nodes[1], cluster.nodes[0], pods=2)
+    expect(max(took) < 20, f"started on the other node after {took}")
+    expect(not watch.freed_alive, f"freed alive: {watch.freed_alive}")
+    cluster.take_away("lost.yaml")
 
 
 def main():
