@@ -172,4 +172,11 @@ const std::map<Prefix, PoolBlock>& BlockView::blocks(std::string_view pool) cons
   return at == pools_.end() ? kNone : at->second;
 }
 
+void BlockView::rest_from_now(std::string_view pool, std::int64_t now_ms) {
+  auto at = pools_.find(pool);
+  if (at == pools_.end()) return;
+  for (auto& [prefix, block] : at->second)
+    block.released_unix_ms = std::min(block.released_unix_ms, now_ms);
+}
+
 }  // namespace tombolo

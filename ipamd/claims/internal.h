@@ -189,6 +189,8 @@ class BlockView final : public RecordView {
     return pools_;
   }
   std::int64_t revision(const PoolBlock& block) const;  // 0: there is no record
+  // A clock that went back: blocks of the pool that were released later than now rest from now on.
+  void rest_from_now(std::string_view pool, std::int64_t now_ms);
 
  private:
   void set(PoolBlock block);

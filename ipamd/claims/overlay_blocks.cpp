@@ -115,6 +115,7 @@ Result<PoolBlock> OverlayBlocks::choose(const std::string& name, std::uint32_t a
     return fail(Code::kResourceExhausted, "pool {}: this node has its {} blocks already", name,
                 mine);
   std::int64_t now_ms = unix_ms(clock_);
+  view_->rest_from_now(name, now_ms);
   Result<Prefix> prefix =
       choose_block(pool.space, view_->blocks(name), pool.pending, pool.settings.rest, now_ms,
                    place_of_name(options_.node) + mine + attempt);

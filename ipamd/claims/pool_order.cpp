@@ -112,6 +112,9 @@ std::optional<Ip> PoolOrder::find_fresh(PerFamily& addresses, std::uint64_t plac
 Result<Ip> PoolOrder::choose(Family family, std::int64_t now_ms, AddressPool::Patience patience,
                              std::uint64_t place) {
   PerFamily& addresses = of(family);
+  // The clock went back: what was freed later than now rests from now on.
+  while (!addresses.freed.empty() && addresses.freed.rbegin()->first > now_ms)
+    set_free(addresses.freed.rbegin()->second, now_ms);
   if (addresses.freed.size() < AddressPool::kFreedLimit) {
     if (auto fresh = find_fresh(addresses, place)) {
       addresses.cursor = fresh;

@@ -177,6 +177,28 @@ TEST_CASE("claims: an address that can be chosen is chosen, fresh ones first") {
   }));
 }
 
+TEST_CASE("claims: when the clock goes back, freed addresses and blocks rest from then on") {
+  constexpr auto kNone = AddressPool::Patience::kNone;
+  PoolOrder order;
+  REQUIRE(order.set_ranges({range("10.9.0.1", "10.9.0.1")}));
+  order.set_rest({600, 300});
+  order.set_free(Ip::v4(0x0a090001U), 7'200'000);
+  auto early = order.choose(Family::kV4, 1000, kNone, 0);
+  REQUIRE_FALSE(early.has_value());
+  REQUIRE(early.error().what.ends_with("the next one will have in 300 ms"));
+  REQUIRE(order.choose(Family::kV4, 1300, kNone, 0).has_value());
+
+  BlockView view("n1");
+  PoolBlock block{"wide", Prefix::parse("10.4.0.0/26").value(), "", 0, 7'200'000, 0};
+  KeyValue kv;
+  kv.key = records::pool_block_key(block);
+  kv.value = records::encode(block);
+  kv.mod_revision = 1;
+  REQUIRE(view.put(kv, 7'200'000));
+  view.rest_from_now("wide", 1000);
+  REQUIRE(view.blocks("wide").begin()->second.released_unix_ms == 1000);
+}
+
 TEST_CASE("claims: nodes begin at places of their own") {
   std::set<Ip> chosen;
   for (int node = 0; node < 100; ++node) {

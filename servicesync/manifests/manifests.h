@@ -21,11 +21,11 @@ namespace tombolo::manifests {
 struct PodTemplate {
   std::string kind;
   std::string name;
-  Workload pod;                   // its namespace, labels, ports, …; no name, no addresses
-  std::uint32_t replicas = 1;     // wanted; a DaemonSet has no number and says 1
+  Workload pod;                     // its namespace, labels, ports, …; no name, no addresses
+  std::uint32_t replicas = 1;       // wanted; a DaemonSet has no number and says 1
   std::uint32_t first_ordinal = 0;  // of a StatefulSet (spec.ordinals.start)
-  bool hostname_is_name = false;  // StatefulSet: each pod's hostname is its name
-  std::string key() const;        // "NAMESPACE/KIND/NAME"
+  bool hostname_is_name = false;    // StatefulSet: each pod's hostname is its name
+  std::string key() const;          // "NAMESPACE/KIND/NAME"
   bool operator==(const PodTemplate&) const = default;
 };
 

@@ -30,7 +30,7 @@ void SimFleet::break_something() {
   if (faults_over_) return;
   SimCluster& cluster = *clusters_[world_.below(clusters_.size())];
   SimNode& node = *cluster.nodes[world_.below(cluster.nodes.size())];
-  switch (world_.below(20)) {
+  switch (world_.below(23)) {
     case 0:
     case 1:
       break_mesh(cluster);
@@ -66,6 +66,9 @@ void SimFleet::break_something() {
       break;
     case 17:
     case 18:
+    case 19:
+    case 20:
+    case 21:
       spoil_record(cluster);
       break;
     default:
