@@ -1,6 +1,8 @@
 // Batches, repairs and the periodic look whether the store still agrees.
 #include "core/store/key_publisher.h"
 
+#include <algorithm>
+
 #include "core/store/etcd_errors.h"
 
 namespace tombolo {
@@ -9,6 +11,21 @@ namespace {
 constexpr std::size_t kBatchOperations = 100;
 constexpr std::size_t kBatchBytes = 1024 * 1024;
 constexpr std::int64_t kPage = 1000;
+
+// Keys that are there and ours, with their revisions. Under a prefix that many publish to, a key
+// that is to go may be somebody else's by now: an address that has moved to another node.
+asio::awaitable<Result<std::map<std::string, std::int64_t>>> ours_of(
+    Kv& kv, std::function<bool(const KeyValue&)> owns, std::vector<std::string> keys) {
+  std::map<std::string, std::int64_t> ours;
+  if (keys.empty()) co_return ours;
+  TxnRequest request;
+  for (std::string& key : keys) request.then.emplace_back(RangeRequest{.key = std::move(key)});
+  CO_TRY(result, co_await kv.txn(std::move(request)));
+  for (const RangeResult& range : result.ranges)
+    for (const KeyValue& pair : range.kvs)
+      if (owns(pair)) ours.emplace(pair.key, pair.mod_revision);
+  co_return ours;
+}
 
 }  // namespace
 
@@ -78,6 +95,7 @@ asio::awaitable<Result<void>> KeyPublisher::write_batches(const std::set<std::st
   while (next != keys.end()) {
     TxnRequest request;
     std::vector<std::string> batch;
+    std::vector<std::string> to_go;  // ascending
     std::size_t bytes = 0;
     std::int64_t lease = lease_;
     for (; next != keys.end() && batch.size() < kBatchOperations; ++next) {
@@ -86,14 +104,36 @@ asio::awaitable<Result<void>> KeyPublisher::write_batches(const std::set<std::st
       if (!batch.empty() && bytes + size > kBatchBytes) break;
       bytes += size;
       batch.push_back(*next);
-      if (wanted == wanted_.end())
-        request.then.emplace_back(Delete{*next, ""});
-      else
-        request.then.emplace_back(Put{*next, wanted->second.value, lease});
+      if (wanted == wanted_.end()) to_go.push_back(*next);
     }
+    std::map<std::string, std::int64_t> ours;
+    if (options_.owns) {
+      CO_TRY(looked_up, co_await ours_of(kv_, options_.owns, to_go));
+      ours = std::move(looked_up);
+    }
+    for (const std::string& key : batch) {
+      auto wanted = wanted_.find(key);
+      if (wanted != wanted_.end()) {
+        request.then.emplace_back(Put{key, wanted->second.value, lease});
+        continue;
+      }
+      if (options_.owns) {
+        // What is wanted no more since the look is looked at the next time.
+        if (!std::ranges::binary_search(to_go, key)) owed_.insert(key);
+        auto known = ours.find(key);
+        if (known == ours.end()) continue;
+        Compare unchanged;
+        unchanged.key = key;
+        unchanged.number = known->second;
+        request.compares.push_back(std::move(unchanged));
+      }
+      request.then.emplace_back(Delete{key, ""});
+    }
+    if (request.then.empty()) continue;
     std::vector<Operation> sent = request.then;
     CO_TRY(result, co_await kv_.txn(std::move(request)));
     note_cluster(result.cluster_id);
+    if (!result.succeeded) co_return fail(Code::kAborted, "a key changed meanwhile: again");
     for (const Operation& operation : sent) {
       const auto* put = std::get_if<Put>(&operation);
       if (put == nullptr) continue;

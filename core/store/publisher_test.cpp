@@ -185,5 +185,20 @@ TEST_CASE("keys of others under a shared prefix are left alone") {
   REQUIRE(world.becomes(Keys{{"p/mine", "1"}, {"p/theirs", "x"}}));
 }
 
+TEST_CASE("a key that is somebody else's by now is not deleted") {
+  World world;
+  PublishOptions options;
+  options.owns = [](const KeyValue& pair) { return pair.value.starts_with("mine"); };
+  world.writer.upsert({"moves", "mine 1"});
+  world.writer.upsert({"goes", "mine 2"});
+  world.writer.mark_synced();
+  world.start(options);
+  REQUIRE(world.becomes(Keys{{"p/moves", "mine 1"}, {"p/goes", "mine 2"}}));
+  REQUIRE(world.drive.run(world.other.put({"p/moves", "theirs"})));
+  world.writer.erase("moves");
+  world.writer.erase("goes");
+  REQUIRE(world.becomes(Keys{{"p/moves", "theirs"}}));
+}
+
 }  // namespace
 }  // namespace tombolo
