@@ -265,12 +265,15 @@ void SimFleet::spoil_record(SimCluster& cluster) {
   KeyValue good = candidates[world_.below(candidates.size())];
   if (good.value == kBroken) return;
   note_fault("bad record", good.key);
+  std::string service = good.key.substr(good.key.rfind('/') + 1);
+  ++spoiled_[service];
   cluster.store.write_past(good.key, std::string(kBroken), good.lease);
   SimCluster* one = &cluster;
   auto broken = cluster.store.memory().range({good.key});
   std::int64_t written = broken && !broken->kvs.empty() ? broken->kvs.front().mod_revision : 0;
   // Only what this fault broke: behind a newer one the good value is another.
-  world_.after(world_.between(1s, 6s), [one, good, written] {
+  world_.after(world_.between(1s, 6s), [this, one, good, written, service] {
+    --spoiled_[service];
     auto now = one->store.memory().range({good.key});
     if (!now || now->kvs.empty() || now->kvs.front().mod_revision != written) return;
     one->store.write_past(good.key, good.value, now->kvs.front().lease);

@@ -141,6 +141,9 @@ void SimFleet::start_controller(SimCluster& cluster) {
   for (auto& other : clusters_)
     if (other != nullptr && other.get() != &cluster)
       cluster.controller->link(other->facts, other->store, *cluster.to.at(other->facts.name));
+  // What it cannot read at its start it never knew: it has nothing to keep.
+  for (const auto& [service, records] : spoiled_)
+    if (records > 0) cluster.unknown_services.insert(service);
   give_files(cluster);
   cluster.controller->start(plan());
 }

@@ -202,6 +202,7 @@ class SimFleet {
   // "CLUSTER in|out SUBJECT" -> when a policy of it was last written or deleted.
   std::map<std::string, Duration> policy_since_;
   std::map<std::string, Duration> links_quiet_since_;  // "A B": both ways, in alphabetical order
+  std::map<std::string, int> spoiled_;  // records of this service that cannot be read now
   int next_pod_ = 1;
   std::size_t pods_per_node_ = 10;
   bool with_pools_ = false;  // pods of two apps take addresses of pools
