@@ -45,9 +45,8 @@ ClaimSweep::ClaimSweep(ClaimJanitor& janitor, ControllerTables& tables, RoleCont
       namespace_changes_(tables.namespaces.track([] {})) {}
 
 // What an identity's addresses are kept for, by what workloads and namespaces say now.
-std::function<KeptFor(const std::string&)> ClaimSweep::kept_for() const {
-  std::vector<PodInfo> infos;
-  for (const auto& [key, versioned] : tables_.pod_infos.rows()) infos.push_back(versioned.row);
+std::function<KeptFor(const std::string&)> ClaimSweep::kept_for(
+    const std::vector<PodInfo>& infos) const {
   auto alive = std::make_shared<AliveIdentities>(infos);
   return [this, alive](const std::string& identity) {
     if (!alive->knows(identity) && kept_workloads_.keeps(identity)) return KeptFor{SIZE_MAX, false};
@@ -56,9 +55,7 @@ std::function<KeptFor(const std::string&)> ClaimSweep::kept_for() const {
   };
 }
 
-asio::awaitable<Result<void>> ClaimSweep::follow_kept_workloads() {
-  std::vector<PodInfo> infos;
-  for (const auto& [key, versioned] : tables_.pod_infos.rows()) infos.push_back(versioned.row);
+asio::awaitable<Result<void>> ClaimSweep::follow_kept_workloads(std::vector<PodInfo> infos) {
   std::optional<std::set<std::string>> identities;
   if (tables_.claims.synced()) {
     identities.emplace();
@@ -96,13 +93,15 @@ asio::awaitable<void> ClaimSweep::run() {
     if (!tables_.pod_infos.synced() || !janitor_.synced() || !is_due(next)) continue;
     wanted_ = false;
     MonotonicTime began = context_.clock.now();
-    if (auto known = co_await follow_kept_workloads(); !known) {
+    std::vector<PodInfo> infos;
+    for (const auto& [key, versioned] : tables_.pod_infos.rows()) infos.push_back(versioned.row);
+    if (auto known = co_await follow_kept_workloads(infos); !known) {
       context_.log.warning("kept addresses are looked at later: {}", known.error().what);
       wanted_ = true;
       pause = kSweepEvery;
       continue;
     }
-    auto swept = co_await janitor_.sweep(kept_for());
+    auto swept = co_await janitor_.sweep(kept_for(infos));
     MonotonicTime now = context_.clock.now();
     pause = std::clamp<Duration>((now - began) * kSweepPauseFactor, kSweepSoon, kSweepEvery);
     next = now + kSweepEvery;

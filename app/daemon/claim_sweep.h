@@ -29,8 +29,8 @@ class ClaimSweep {
   asio::awaitable<void> run();
 
  private:
-  std::function<KeptFor(const std::string&)> kept_for() const;
-  asio::awaitable<Result<void>> follow_kept_workloads();
+  std::function<KeptFor(const std::string&)> kept_for(const std::vector<PodInfo>& infos) const;
+  asio::awaitable<Result<void>> follow_kept_workloads(std::vector<PodInfo> infos);
   void note_namespaces();
   bool is_due(MonotonicTime next);
 

@@ -153,10 +153,7 @@ class RealController final : public Controller {
   }
 
   Result<void> check_beside_pools(const Plan& plan) const {
-    std::vector<PoolObject> in_force;
-    for (const Table<PoolObject>* table : {&pools_.pools(), &pools_.reservations()})
-      for (const auto& [key, versioned] : table->rows()) in_force.push_back(versioned.row);
-    return check_plan_beside_pools(in_force, blocks_of(plan));
+    return check_plan_beside_pools(pools_.in_force(), blocks_of(plan));
   }
 
   std::optional<std::vector<PoolUse>> pool_uses() const {

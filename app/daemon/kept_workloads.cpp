@@ -3,39 +3,16 @@
 
 #include <map>
 
+#include "ipamd/pools/pools.h"
+
 namespace tombolo {
 namespace {
 
 constexpr std::string_view kPrefix = "tombolo/v1/kept/";
 constexpr std::int64_t kPage = 1000;
 
-// "KIND/NAMESPACE/NAME" of an identity, which has an ordinal and an interface behind it.
-std::string workload_of(std::string_view identity) {
-  std::size_t end = 0;
-  for (int part = 0; part < 3; ++part) {
-    end = identity.find('/', part == 0 ? 0 : end + 1);
-    if (end == std::string_view::npos) return std::string(identity);
-  }
-  return std::string(identity.substr(0, end));
-}
-
-// As ipamd/pools names whose address it is; empty: nobody's.
-std::string workload_of(const PodInfo& info) {
-  if (auto machine = info.labels.find("vm.kubevirt.io/name"); machine != info.labels.end())
-    return fmt::format("VirtualMachine/{}/{}", info.name_space, machine->second);
-  constexpr std::string_view kInstance = "VirtualMachineInstance/";
-  if (info.owner.starts_with(kInstance))
-    return fmt::format("VirtualMachine/{}/{}", info.name_space,
-                       info.owner.substr(kInstance.size()));
-  std::size_t slash = info.owner.find('/');
-  if (slash != std::string::npos)
-    return fmt::format("{}/{}/{}", info.owner.substr(0, slash), info.name_space,
-                       info.owner.substr(slash + 1));
-  return info.kind == "Pod" ? fmt::format("Pod/{}/{}", info.name_space, info.name) : "";
-}
-
-asio::awaitable<Result<std::set<std::string>>> read(Kv& kv) {
-  std::set<std::string> found;
+asio::awaitable<Result<std::set<std::string, std::less<>>>> read(Kv& kv) {
+  std::set<std::string, std::less<>> found;
   std::string from(kPrefix);
   while (true) {
     RangeRequest request;
@@ -63,7 +40,7 @@ asio::awaitable<Result<void>> KeptWorkloads::follow(
   }
   std::set<std::string> used;
   if (identities)
-    for (const std::string& identity : *identities) used.insert(workload_of(identity));
+    for (const std::string& identity : *identities) used.emplace(workload_of(identity));
   kept_.clear();
   CO_TRY(stored, co_await read(kv_));
   for (const auto& [workload, always] : says) {
@@ -72,7 +49,7 @@ asio::awaitable<Result<void>> KeptWorkloads::follow(
     CO_TRY_OK(co_await kv_.put(std::move(put)));
     stored.insert(workload);
   }
-  std::set<std::string> known = stored;
+  auto known = stored;
   for (const std::string& workload : known) {
     auto said = says.find(workload);
     bool wanted = said != says.end() ? said->second : !identities || used.contains(workload);

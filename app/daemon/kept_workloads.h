@@ -29,7 +29,7 @@ class KeptWorkloads {
 
  private:
   Kv& kv_;
-  std::set<std::string> kept_;  // "KIND/NAMESPACE/NAME"
+  std::set<std::string, std::less<>> kept_;  // "KIND/NAMESPACE/NAME"
 };
 
 }  // namespace tombolo

@@ -9,13 +9,6 @@ namespace {
 // How often it is looked whether the addresses of services have been listed.
 constexpr Duration kLookAgain = std::chrono::milliseconds(100);
 
-std::vector<PoolObject> rows_of(const PoolKeeper& keeper) {
-  std::vector<PoolObject> objects;
-  for (const Table<PoolObject>* table : {&keeper.pools(), &keeper.reservations()})
-    for (const auto& [key, versioned] : table->rows()) objects.push_back(versioned.row);
-  return objects;
-}
-
 }  // namespace
 
 std::vector<IpPool> pools_for_services(const std::vector<PoolObject>& objects) {
@@ -49,7 +42,7 @@ LoadBalancerPools::LoadBalancerPools(PoolKeeper& pools, RoleContext context)
       reservations_tracker_(pools.track_reservations([this] { changed_.notify_all(); })) {}
 
 void LoadBalancerPools::read() {
-  pools_ = pools_for_services(rows_of(keeper_));
+  pools_ = pools_for_services(keeper_.in_force());
   spans_.clear();
   for (const IpPool& pool : pools_) {
     if (pool.disabled) continue;

@@ -139,9 +139,7 @@ void PoolKeeper::judge() {
   blocks_.reset();
   PoolFacts facts;
   facts.written = rows_of(tables_.pool_objects);
-  facts.in_force = rows_of(pools_.table());
-  for (PoolObject& object : rows_of(reservations_.table()))
-    facts.in_force.push_back(std::move(object));
+  facts.in_force = in_force();
   facts.uses = std::move(*uses);
   facts.plan = rows_of(tables_.plan_blocks);
   MonotonicTime now = context_.clock.now();

@@ -17,6 +17,7 @@
 #include "app/daemon/settling.h"
 #include "core/store/mirror.h"
 #include "core/tables.h"
+#include "ipamd/pools/pools.h"
 
 namespace tombolo {
 
@@ -40,6 +41,7 @@ class PoolKeeper {
 
   const Table<PoolObject>& pools() const { return pools_.table(); }  // in force
   const Table<PoolObject>& reservations() const { return reservations_.table(); }
+  std::vector<PoolObject> in_force() const { return objects_of(pools(), reservations()); }
   using Tracker = Table<PoolObject>::Tracker;
   std::unique_ptr<Tracker> track_pools(std::function<void()> wake) {
     return pools_.track(std::move(wake));

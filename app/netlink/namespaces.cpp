@@ -135,7 +135,7 @@ Result<Namespaces> namespaces_of_processes(Own own) {
   TRY(nsfs, nsfs_device());
   Namespaces found;
   std::string agent = std::to_string(::getpid());
-  TRY_OK(each_entry("/proc", "/proc", [&](const path& process) -> Result<void> {
+  auto visit = [&](const path& process) -> Result<void> {
     std::string name = process.filename();
     bool is_process = std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
     bool is_own = name == agent;
@@ -146,7 +146,8 @@ Result<Namespaces> namespaces_of_processes(Own own) {
     return each_entry(process / "fd", process, [&](const path& descriptor) {
       return note_if_namespace(found, nsfs, descriptor, process);
     });
-  }));
+  };
+  TRY_OK(each_entry("/proc", "/proc", visit));
   return found;
 }
 

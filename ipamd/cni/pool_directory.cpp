@@ -20,16 +20,6 @@ std::vector<std::string> controller_names(const std::string& pod_name) {
   return names;
 }
 
-// Of a controller whose name the pod's begins with. A pod makes no pods, and a StatefulSet only
-// NAME-ORDINAL.
-bool may_make(const PodInfo& controller, std::string_view pod_name) {
-  if (controller.kind == "Pod") return false;
-  if (controller.kind != "StatefulSet") return true;
-  std::string_view rest = pod_name.substr(controller.name.size() + 1);
-  return !rest.empty() &&
-         std::ranges::all_of(rest, [](char digit) { return digit >= '0' && digit <= '9'; });
-}
-
 RangeRequest pod_key(const std::string& name_space, const std::string& pod_name) {
   RangeRequest request;
   request.key = fmt::format("{}{}/{}/Pod", records::kPodInfoPrefix, name_space, pod_name);
@@ -64,10 +54,7 @@ const PoolCatalog& PoolDirectory::catalog() {
 void PoolDirectory::take() {
   pool_tracker_->take();
   reservation_tracker_->take();
-  std::vector<PoolObject> objects;
-  for (const Table<PoolObject>* table : {&pools_, &reservations_})
-    for (const auto& [key, versioned] : table->rows()) objects.push_back(versioned.row);
-  auto made = catalog_of(objects);
+  auto made = catalog_of(objects_of(pools_, reservations_));
   if (!made) {
     if (trouble_ != made.error().what)
       log_.warning("pools stay as they were: {}", made.error().what);

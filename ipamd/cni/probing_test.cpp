@@ -126,7 +126,8 @@ struct ProbedNode {
 };
 
 TEST_CASE("an address of a pool that somebody has is set aside, and its claim is not the pod's") {
-  ProbedNode probed({{"ipam.tombolo.io/ippool", R"({"ipv4": ["storage"]})"}});
+  StringMap annotations{{"ipam.tombolo.io/ippool", R"({"ipv4": ["storage"]})"}};
+  ProbedNode probed(annotations);
   std::string first = probed.add("a");
   REQUIRE(first.starts_with("172.18.42.1"));
   Ip other = Ip::parse(first == "172.18.42.10/24" ? "172.18.42.11" : "172.18.42.10").value();

@@ -72,7 +72,35 @@ std::string machine_of(const PodInfo& info) {
   return info.owner.starts_with(kOwner) ? info.owner.substr(kOwner.size()) : std::string();
 }
 
+std::string workload_name(std::string_view kind, const PodInfo& info, std::string_view name) {
+  return fmt::format("{}/{}/{}", kind, info.name_space, name);
+}
+
 }  // namespace
+
+std::string workload_of(const PodInfo& info) {
+  if (std::string machine = machine_of(info); !machine.empty())
+    return workload_name("VirtualMachine", info, machine);
+  std::string_view owner = info.owner;
+  std::size_t slash = owner.find('/');
+  if (slash != std::string_view::npos)
+    return workload_name(owner.substr(0, slash), info, owner.substr(slash + 1));
+  return info.kind == "Pod" ? workload_name("Pod", info, info.name) : "";
+}
+
+std::string_view workload_of(std::string_view identity) {
+  std::size_t end = std::string_view::npos;
+  for (int part = 0; part < 3; ++part) {
+    end = identity.find('/', end + 1);  // of npos: from the beginning
+    if (end == std::string_view::npos) return identity;
+  }
+  return identity.substr(0, end);
+}
+
+bool may_make(const PodInfo& controller, std::string_view pod_name) {
+  if (controller.kind == "Pod") return false;
+  return controller.kind != "StatefulSet" || ordinal_of(controller.name, pod_name).has_value();
+}
 
 Result<std::optional<FixedIdentity>> fixed_identity(const PodInfo& info,
                                                     const std::string& pod_name) {
@@ -87,7 +115,7 @@ Result<std::optional<FixedIdentity>> fixed_identity(const PodInfo& info,
   }
   if (asked && !*asked) return std::nullopt;
   auto under = [&](std::string_view kind, std::string_view name) {
-    identity.name = fmt::format("{}/{}/{}", kind, info.name_space, name);
+    identity.name = workload_name(kind, info, name);
     return identity;
   };
   if (std::string machine = machine_of(info); !machine.empty())
@@ -136,13 +164,13 @@ AliveIdentities::AliveIdentities(const std::vector<PodInfo>& infos) {
     auto fixed = info.annotations.find("ipam.tombolo.io/fixed");
     if (fixed != info.annotations.end() && fixed->second == "false") continue;
     if (std::string machine = machine_of(info); !machine.empty())
-      rooms_[fmt::format("VirtualMachine/{}/{}", info.name_space, machine)] = 1;
-    if (info.kind == "Pod") rooms_[fmt::format("Pod/{}/{}", info.name_space, info.name)] = 1;
+      rooms_[workload_name("VirtualMachine", info, machine)] = 1;
+    if (info.kind == "Pod") rooms_[workload_name("Pod", info, info.name)] = 1;
     std::size_t slash = info.owner.find('/');
     if (slash == std::string::npos) continue;
     std::string kind = info.owner.substr(0, slash);
     std::string name = info.owner.substr(slash + 1);
-    std::string owner = fmt::format("{}/{}/{}", kind, info.name_space, name);
+    std::string owner = workload_name(kind, info, name);
     auto keep = info.annotations.find("ipam.tombolo.io/keep");
     bool all = keep != info.annotations.end() && over_scaling(keep->second);
     if (kind == "StatefulSet") {

@@ -190,4 +190,44 @@ TEST_CASE("exact addresses: a list is eth0's, an object is by interface") {
 }
 
 }  // namespace
+TEST_CASE("a workload is named as the identities of its addresses are") {
+  PodInfo info;
+  info.name_space = "shop";
+  info.kind = "Pod";
+  info.name = "db-0";
+  REQUIRE(workload_of(info) == "Pod/shop/db-0");
+  info.owner = "StatefulSet/db";
+  REQUIRE(workload_of(info) == "StatefulSet/shop/db");
+  info.owner = "VirtualMachineInstance/vm1";
+  REQUIRE(workload_of(info) == "VirtualMachine/shop/vm1");
+  info.labels["vm.kubevirt.io/name"] = "vm2";
+  REQUIRE(workload_of(info) == "VirtualMachine/shop/vm2");
+  PodInfo controller;
+  controller.kind = "StatefulSet";
+  REQUIRE(workload_of(controller).empty());
+  for (auto [identity, workload] :
+       {std::pair{"StatefulSet/shop/db/0/eth0", "StatefulSet/shop/db"},
+        std::pair{"Deployment/shop/web/net1", "Deployment/shop/web"},
+        std::pair{"Pod/shop/one", "Pod/shop/one"}, std::pair{"odd", "odd"}, std::pair{"", ""}})
+    REQUIRE(workload_of(std::string_view(identity)) == workload);
+}
+
+TEST_CASE("a controller may make pods of the names that its kind gives") {
+  struct Row {
+    const char* kind;
+    const char* pod;
+    bool may;
+  };
+  for (const Row& row : {Row{"StatefulSet", "db-0", true}, Row{"StatefulSet", "db-12", true},
+                         Row{"StatefulSet", "db-01", false}, Row{"StatefulSet", "db-x", false},
+                         Row{"StatefulSet", "db-", false}, Row{"ReplicaSet", "db-x7kq2", true},
+                         Row{"Pod", "db-0", false}}) {
+    PodInfo controller;
+    controller.kind = row.kind;
+    controller.name = "db";
+    INFO(row.kind << " " << row.pod);
+    REQUIRE(may_make(controller, row.pod) == row.may);
+  }
+}
+
 }  // namespace tombolo

@@ -57,6 +57,14 @@ Result<PoolObject> parse_pool_object(const Cursor& document) {
   return object;
 }
 
+std::vector<PoolObject> objects_of(const Table<PoolObject>& pools,
+                                   const Table<PoolObject>& reservations) {
+  std::vector<PoolObject> objects;
+  for (const Table<PoolObject>* table : {&pools, &reservations})
+    for (const auto& [key, versioned] : table->rows()) objects.push_back(versioned.row);
+  return objects;
+}
+
 Result<PoolCatalog> catalog_of(const std::vector<PoolObject>& objects) {
   std::vector<IpPool> pools;
   std::vector<IpReservation> reservations;

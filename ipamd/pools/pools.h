@@ -125,6 +125,9 @@ Result<PoolObject> parse_pool_object(const Cursor& document);
 // The catalog that the rows make up; those that leave are disabled. Errors name the places of the
 // rows.
 Result<PoolCatalog> catalog_of(const std::vector<PoolObject>& objects);
+// What catalog_of takes: the rows of both tables.
+std::vector<PoolObject> objects_of(const Table<PoolObject>& pools,
+                                   const Table<PoolObject>& reservations);
 
 // IPPool and IPReservation (tombolo.io/v1alpha1), SpiderIPPool and SpiderReservedIP
 // (spiderpool.spidernet.io/v2beta1); other kinds are refused.
@@ -176,6 +179,14 @@ struct FixedIdentity {
 // rules are in docs/ipam.md. kInvalidArgument names the annotation.
 Result<std::optional<FixedIdentity>> fixed_identity(const PodInfo& info,
                                                     const std::string& pod_name);
+// "KIND/NAMESPACE/NAME" of what such an identity would be of: the pod's machine, its controller,
+// the pod, or the controller that `info` is of. Empty: none.
+std::string workload_of(const PodInfo& info);
+// The same of an identity, which may have an ordinal and an interface behind it.
+std::string_view workload_of(std::string_view identity);
+// Whether a pod of that name, which begins with the controller's and a dash, may be one of its
+// pods: a pod makes none, and a StatefulSet only NAME-ORDINAL.
+bool may_make(const PodInfo& controller, std::string_view pod_name);
 
 // For whom addresses may still be kept: those whose pods may come again.
 class AliveIdentities {

@@ -181,69 +181,39 @@ def conformance_suites(root):
 
 # ---- services for clients outside ------------------------------------------------------------------------------------
 
-def run_exposed(root):
+def run_with_namespaces(root, title, short, folder, timeout_s):
+    """The script tests/FOLDER/main.py, which ends with 1 when one of the rows that it reports failed."""
     if os.geteuid() != 0:
-        return [Outcome("services outside", "skipped", "needs root: it makes network namespaces")]
-    with tempfile.TemporaryDirectory(prefix="tombolo-exposed-") as folder:
-        report = os.path.join(folder, "report.json")
-        code, output = run_command(root, ["python3", "tests/exposed/main.py", "--report", report], 240)
+        return [Outcome(title, "skipped", "needs root: it makes network namespaces")]
+    with tempfile.TemporaryDirectory(prefix=f"tombolo-{folder}-") as place:
+        report = os.path.join(place, "report.json")
+        code, output = run_command(root, ["python3", f"tests/{folder}/main.py", "--report", report], timeout_s)
         try:
             with open(report, encoding="utf-8") as text:
-                found = json.load(text)
+                rows = [Outcome(f"{short}: {one['name']}", one["state"], one["detail"]) for one in json.load(text)]
         except (OSError, ValueError):
-            found = []
-    rows = [Outcome(f"services outside: {one['name']}", one["state"], one["detail"]) for one in found]
+            rows = []
     if not rows or (code != 0 and not any(row.state == "failed" for row in rows)):
-        rows.append(Outcome(f"services outside ended with {code}", "failed", tail(output)))
+        rows.append(Outcome(f"{title} ended with {code}", "failed", tail(output)))
     return rows
 
 
 def exposed_suites(root):
-    return [Suite("services outside", lambda: run_exposed(root))]
+    return [Suite("services outside",
+                  lambda: run_with_namespaces(root, "services outside", "services outside", "exposed", 240))]
 
 
 # ---- address pools ---------------------------------------------------------------------------------------------------
 
-def run_pools(root):
-    if os.geteuid() != 0:
-        return [Outcome("address pools", "skipped", "needs root: it makes network namespaces")]
-    with tempfile.TemporaryDirectory(prefix="tombolo-pools-") as folder:
-        report = os.path.join(folder, "report.json")
-        code, output = run_command(root, ["python3", "tests/pools/main.py", "--report", report], 300)
-        try:
-            with open(report, encoding="utf-8") as text:
-                rows = [Outcome(f"pools: {one['name']}", one["state"], one["detail"]) for one in json.load(text)]
-        except (OSError, ValueError):
-            rows = []
-    if not rows or code not in (0, 1):
-        rows.append(Outcome(f"address pools ended with {code}", "failed", tail(output)))
-    return rows
-
-
 def pools_suites(root):
-    return [Suite("address pools", lambda: run_pools(root))]
+    return [Suite("address pools", lambda: run_with_namespaces(root, "address pools", "pools", "pools", 300))]
 
 
 # ---- pods of a real container runtime --------------------------------------------------------------------------------
 
-def run_runtime(root):
-    if os.geteuid() != 0:
-        return [Outcome("pods of containerd", "skipped", "needs root: it runs containerd")]
-    with tempfile.TemporaryDirectory(prefix="tombolo-runtime-") as folder:
-        report = os.path.join(folder, "report.json")
-        code, output = run_command(root, ["python3", "tests/runtime/main.py", "--report", report], 300)
-        try:
-            with open(report, encoding="utf-8") as text:
-                rows = [Outcome(f"containerd: {one['name']}", one["state"], one["detail"]) for one in json.load(text)]
-        except (OSError, ValueError):
-            rows = []
-    if not rows or code not in (0, 1):
-        rows.append(Outcome(f"pods of containerd ended with {code}", "failed", tail(output)))
-    return rows
-
-
 def runtime_suites(root):
-    return [Suite("pods of containerd", lambda: run_runtime(root))]
+    return [Suite("pods of containerd",
+                  lambda: run_with_namespaces(root, "pods of containerd", "containerd", "runtime", 300))]
 
 
 # ---- the story -------------------------------------------------------------------------------------------------------
