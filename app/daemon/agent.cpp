@@ -6,6 +6,7 @@
 #include "app/daemon/agent_dns.h"
 #include "app/daemon/agent_policy.h"
 #include "app/daemon/ip_records.h"
+#include "app/daemon/node_presence.h"
 #include "app/daemon/node_probes.h"
 #include "app/daemon/node_records.h"
 #include "app/daemon/policy_inputs.h"
@@ -86,6 +87,7 @@ class RealAgent final : public Agent {
         pod_mirror_(mirror_of("workloads", pod_prefix()), context.kv,
                     tables_.local_pods.take_writer("store"), pod_decoder(pod_prefix()),
                     context.tasks, context.clock, context.rng, context.log),
+        presence_(config.node().name(), context),
         records_(config, tables_, status_, context),
         ip_records_(config, tables_, [this] { return pod_mirror_.filled(); }, status_, context) {}
 
@@ -143,6 +145,7 @@ class RealAgent final : public Agent {
           &pod_mirror_.follower()})
       settling_.add(*follower);
     if (inputs_) inputs_->start(settling_);
+    presence_.start();
     records_.start(settling_);
     if (config_.subsystems().mesh()) ip_records_.start(settling_);
     if (probes_) probes_->start(settling_);
@@ -336,6 +339,7 @@ class RealAgent final : public Agent {
   KvMirror<PoolObject> reservation_mirror_;
   KvMirror<NodeBlock> routed_mirror_;
   KvMirror<LocalPod> pod_mirror_;
+  NodePresence presence_;
   NodeRecords records_;
   IpRecords ip_records_;
   std::unique_ptr<Prober> prober_;

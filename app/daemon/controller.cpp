@@ -76,9 +76,13 @@ class RealController final : public Controller {
         assigner_(config.cluster().name(), tables_, status_, context),
         janitor_({}, context.kv, context.tasks, context.clock, context.rng, context.log),
         sweep_(janitor_, tables_, context),
+        forgetter_({}, config.cluster().name(), tables_, janitor_, context),
         pools_(
             {}, tables_, [this] { return pool_uses(); }, status_, context),
         service_pools_(pools_, context),
+        grants_(
+            {}, config.cluster().name(), tables_.claims, [this] { return pools_of_clusters(); },
+            status_, context),
         members_(
             fleet_settings(), context, [this](const FleetMember& member) { add_remote(member); },
             [this](const std::string& cluster) { remove_remote(cluster); },
@@ -111,6 +115,7 @@ class RealController final : public Controller {
     pools_.start(settling_);
     context_.tasks.spawn("claims janitor", janitor_.run());
     context_.tasks.spawn("sweep claims", sweep_.run());
+    grants_.start();
     if (!sync_) return;
     sync_->start();
     context_.tasks.spawn("load balancer pools", service_pools_.run(*sync_));
@@ -126,6 +131,8 @@ class RealController final : public Controller {
   PlanKeeper& plan() override { return plan_; }
   FleetMembers& members() override { return members_; }
   const PoolKeeper& pools() const override { return pools_; }
+  PoolGrants& grants() override { return grants_; }
+  NodeForgetter& forgetter() override { return forgetter_; }
   ControllerSync* sync() override { return sync_.get(); }
 
  private:
@@ -168,6 +175,13 @@ class RealController final : public Controller {
     return uses;
   }
 
+  std::vector<SharedPool> pools_of_clusters() const {
+    std::vector<PoolObject> objects;
+    for (const Table<PoolObject>* table : {&pools_.pools(), &pools_.reservations()})
+      for (const auto& [key, versioned] : table->rows()) objects.push_back(versioned.row);
+    return shared_pools(objects);
+  }
+
   void add_remote(const FleetMember& member) {
     wanted_.insert_or_assign(member.name, member);
     if (settling_clusters_.insert(member.name).second)
@@ -202,6 +216,7 @@ class RealController final : public Controller {
   // Nothing: the cluster has left. A link that is there already makes way for the new one.
   asio::awaitable<Result<void>> link(std::string cluster, std::optional<FleetMember> member) {
     if (!member) {
+      co_await grants_.remove_remote(cluster);
       Result<void> removed = co_await sync_->remove_remote(cluster);
       if (!removed && removed.error().code != Code::kNotFound) co_return removed;
       if (removed) context_.log.info("cluster {} has left", cluster);
@@ -213,7 +228,9 @@ class RealController final : public Controller {
     // A connection that was cut is not waited for: its return is seen by a new one.
     options.keepalive_timeout = std::chrono::seconds(3);
     options.tls = TlsFiles{member->tls.certificate, member->tls.key, member->tls.ca};
+    CO_TRY(grants, make_etcd_client(options, context_.tasks.executor()));
     CO_TRY(store, make_etcd_client(std::move(options), context_.tasks.executor()));
+    co_await grants_.add_remote(member->name, std::move(grants));
     CO_TRY_OK(co_await sync_->replace_remote(member->name, member->id, std::move(store)));
     context_.log.info("joined with cluster {} ({})", member->name, member->id);
     co_return Result<void>{};
@@ -262,8 +279,10 @@ class RealController final : public Controller {
   BlockAssigner assigner_;
   ClaimJanitor janitor_;
   ClaimSweep sweep_;
+  NodeForgetter forgetter_;
   PoolKeeper pools_;
   LoadBalancerPools service_pools_;
+  PoolGrants grants_;
   FleetMembers members_;
   std::unique_ptr<ControllerSync> sync_;
   std::map<std::string, FleetMember> wanted_;  // clusters that should be linked

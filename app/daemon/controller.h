@@ -11,7 +11,9 @@
 #include <string>
 
 #include "app/daemon/fleet_members.h"
+#include "app/daemon/node_forgetter.h"
 #include "app/daemon/plan_keeper.h"
+#include "app/daemon/pool_grants.h"
 #include "app/daemon/pool_keeper.h"
 #include "app/daemon/published.h"
 #include "app/daemon/settling.h"
@@ -44,6 +46,8 @@ class Controller {
   virtual PlanKeeper& plan() = 0;
   virtual FleetMembers& members() = 0;
   virtual const PoolKeeper& pools() const = 0;
+  virtual PoolGrants& grants() = 0;
+  virtual NodeForgetter& forgetter() = 0;
   // Null when the mesh subsystem is off.
   virtual controller::ControllerSync* sync() = 0;
 };

@@ -10,9 +10,10 @@
 namespace tombolo {
 namespace {
 
-constexpr std::array<std::string_view, 6> kPublished{"cilium/.heartbeat", "cilium/cluster-config/",
-                                                     "cilium/synced/",    "cilium/state/",
-                                                     "tombolo/v1/plan/",  "tombolo/v1/fleet/"};
+constexpr std::array<std::string_view, 8> kPublished{
+    "cilium/.heartbeat",      "cilium/cluster-config/", "cilium/synced/",
+    "cilium/state/",          "tombolo/v1/plan/",       "tombolo/v1/fleet/",
+    "tombolo/v1/poolgrants/", "tombolo/v1/claimparts/"};
 
 // True when every key of [key, range_end) begins with the prefix.
 bool within(std::string_view prefix, std::string_view key, std::string_view range_end) {
@@ -31,6 +32,7 @@ bool node_may_write(const SpiffeName& node, std::string_view key, std::string_vi
       (within("tombolo/v1/claims/", key, "") || within("tombolo/v1/claimants/", key, "") ||
        within("tombolo/v1/poolblocks/", key, "") || within("tombolo/v1/announcements/", key, "")))
     return true;
+  if (range_end.empty() && key == fmt::format("tombolo/v1/alive/{}/agent", node.name)) return true;
   return within("cilium/state/ip/v1/default/", key, range_end) ||
          within(fmt::format("tombolo/v1/leases/{}/", node.name), key, range_end) ||
          within(fmt::format("tombolo/v1/routed/{}/", node.name), key, range_end) ||

@@ -6,7 +6,7 @@
 //                                    records; single claims of shared pools and announcements of
 //                                    load balancer addresses, whoever they name
 //   controller of another cluster    reads what is published: heartbeat, cluster-config, synced
-//                                    marks, state, plan, fleet
+//                                    marks, state, plan, fleet, grants of shared pools
 //   anybody else                     nothing
 #pragma once
 
