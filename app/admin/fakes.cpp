@@ -222,6 +222,47 @@ Answer<api::LeaveClusterResponse> FakeHandlers::leave(api::LeaveClusterRequest r
   co_return api::LeaveClusterResponse();
 }
 
+Answer<api::ListNodesResponse> FakeHandlers::list(api::ListNodesRequest, Caller) {
+  api::ListNodesResponse response;
+  auto* node = response.add_nodes();
+  node->set_name("east-1");
+  node->set_alive(true);
+  node->add_addresses("172.18.0.2");
+  node->add_blocks("10.1.1.0/24");
+  node->set_interfaces(3);
+  co_return response;
+}
+
+// "east-1" lives, "east-2" is gone.
+Answer<api::ForgetNodeResponse> FakeHandlers::forget(api::ForgetNodeRequest request, Caller) {
+  if (request.node() == "east-1") co_return fail(Code::kFailedPrecondition, "node east-1 lives");
+  if (request.node() != "east-2") co_return fail(Code::kNotFound, "no node {}", request.node());
+  api::ForgetNodeResponse response;
+  response.set_node(request.node());
+  response.set_forgotten(!request.dry_run());
+  auto* holding = response.add_holdings();
+  holding->set_what("node block");
+  holding->set_name("10.1.2.0/24");
+  co_return response;
+}
+
+Answer<api::ShowPoolResponse> FakeHandlers::show(api::ShowPoolRequest request, Caller) {
+  if (request.pool() == "missing") co_return fail(Code::kNotFound, "no shared pool missing");
+  api::ShowPoolResponse response;
+  response.set_pool(request.pool());
+  response.set_home("east");
+  auto* part = response.add_parts();
+  part->set_range("10.9.0.0/28");
+  part->set_cluster("east");
+  part->set_state("held");
+  co_return response;
+}
+
+Answer<api::ReclaimPoolResponse> FakeHandlers::reclaim(api::ReclaimPoolRequest request, Caller) {
+  if (request.cluster() == "missing") co_return fail(Code::kNotFound, "missing has nothing");
+  co_return api::ReclaimPoolResponse();
+}
+
 Answer<api::ListPoolsResponse> FakeHandlers::list(api::ListPoolsRequest request, Caller) {
   api::ListPoolsResponse response;
   auto* pool = response.add_pools();

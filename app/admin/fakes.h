@@ -24,7 +24,9 @@ namespace tombolo::admin {
 class FakeHandlers final : public StatusHandlers,
                            public PlanHandlers,
                            public ClusterHandlers,
+                           public NodeHandlers,
                            public PoolHandlers,
+                           public SharedPoolHandlers,
                            public IpHandlers,
                            public ServiceHandlers,
                            public EndpointHandlers,
@@ -33,7 +35,7 @@ class FakeHandlers final : public StatusHandlers,
  public:
   // Whether the plan in force has its fleet file.
   std::atomic<bool> stores_fleet = true;
-  AdminHandlers all() { return {this, this, this, this, this, this, this, this, this}; }
+  AdminHandlers all() { return {this, this, this, this, this, this, this, this, this, this, this}; }
 
   Answer<api::GetStatusResponse> get(api::GetStatusRequest request, Caller caller) override;
   // Waits for ever when a revision over 1,000 is asked for.
@@ -48,6 +50,10 @@ class FakeHandlers final : public StatusHandlers,
   Answer<api::GrantClusterResponse> grant(api::GrantClusterRequest request, Caller caller) override;
   Answer<api::JoinClusterResponse> join(api::JoinClusterRequest request, Caller caller) override;
   Answer<api::LeaveClusterResponse> leave(api::LeaveClusterRequest request, Caller caller) override;
+  Answer<api::ListNodesResponse> list(api::ListNodesRequest request, Caller caller) override;
+  Answer<api::ForgetNodeResponse> forget(api::ForgetNodeRequest request, Caller caller) override;
+  Answer<api::ShowPoolResponse> show(api::ShowPoolRequest request, Caller caller) override;
+  Answer<api::ReclaimPoolResponse> reclaim(api::ReclaimPoolRequest request, Caller caller) override;
   Answer<api::ListPoolsResponse> list(api::ListPoolsRequest request, Caller caller) override;
   Answer<api::ListIpsResponse> list(api::ListIpsRequest request, Caller caller) override;
   Answer<api::ExplainIpResponse> explain(api::ExplainIpRequest request, Caller caller) override;

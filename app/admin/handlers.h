@@ -9,7 +9,9 @@
 
 #include "core/error.h"
 #include "schema/admin/v1/admin.pb.h"
+#include "schema/admin/v1/node.pb.h"
 #include "schema/admin/v1/policy.pb.h"
+#include "schema/admin/v1/shared_pool.pb.h"
 
 namespace tombolo::admin {
 
@@ -77,10 +79,25 @@ class ClusterHandlers {
                                                   Caller caller) = 0;
 };
 
+class NodeHandlers {
+ public:
+  virtual ~NodeHandlers() = default;
+  virtual Answer<api::ListNodesResponse> list(api::ListNodesRequest request, Caller caller) = 0;
+  virtual Answer<api::ForgetNodeResponse> forget(api::ForgetNodeRequest request, Caller caller) = 0;
+};
+
 class PoolHandlers {
  public:
   virtual ~PoolHandlers() = default;
   virtual Answer<api::ListPoolsResponse> list(api::ListPoolsRequest request, Caller caller) = 0;
+};
+
+class SharedPoolHandlers {
+ public:
+  virtual ~SharedPoolHandlers() = default;
+  virtual Answer<api::ShowPoolResponse> show(api::ShowPoolRequest request, Caller caller) = 0;
+  virtual Answer<api::ReclaimPoolResponse> reclaim(api::ReclaimPoolRequest request,
+                                                   Caller caller) = 0;
 };
 
 class IpHandlers {
@@ -137,6 +154,8 @@ struct AdminHandlers {
   EndpointHandlers* endpoint = nullptr;
   PolicyHandlers* policy = nullptr;
   FlowHandlers* flow = nullptr;
+  NodeHandlers* node = nullptr;
+  SharedPoolHandlers* shared_pool = nullptr;
 };
 
 }  // namespace tombolo::admin

@@ -1,7 +1,9 @@
 // Each RPC of the API and the handler that answers it: nothing else happens here.
 #include "app/admin/internal.h"
 #include "schema/admin/v1/admin.grpc.pb.h"
+#include "schema/admin/v1/node.grpc.pb.h"
 #include "schema/admin/v1/policy.grpc.pb.h"
+#include "schema/admin/v1/shared_pool.grpc.pb.h"
 
 namespace tombolo::admin {
 namespace {
@@ -92,6 +94,24 @@ class ClusterService final : public api::ClusterApi::CallbackService {
   ClusterHandlers* handlers_;
 };
 
+class NodeService final : public api::NodeApi::CallbackService {
+ public:
+  NodeService(Gate& gate, NodeHandlers* handlers) : gate_(gate), handlers_(handlers) {}
+  Reply* List(Context* context, const api::ListNodesRequest* request,
+              api::ListNodesResponse* response) override {
+    return gate_.call("NodeApi/List", context, request, response, handlers_, &NodeHandlers::list);
+  }
+  Reply* Forget(Context* context, const api::ForgetNodeRequest* request,
+                api::ForgetNodeResponse* response) override {
+    return gate_.call("NodeApi/Forget", context, request, response, handlers_,
+                      &NodeHandlers::forget);
+  }
+
+ private:
+  Gate& gate_;
+  NodeHandlers* handlers_;
+};
+
 class PoolService final : public api::PoolApi::CallbackService {
  public:
   PoolService(Gate& gate, PoolHandlers* handlers) : gate_(gate), handlers_(handlers) {}
@@ -103,6 +123,25 @@ class PoolService final : public api::PoolApi::CallbackService {
  private:
   Gate& gate_;
   PoolHandlers* handlers_;
+};
+
+class SharedPoolService final : public api::SharedPoolApi::CallbackService {
+ public:
+  SharedPoolService(Gate& gate, SharedPoolHandlers* handlers) : gate_(gate), handlers_(handlers) {}
+  Reply* Show(Context* context, const api::ShowPoolRequest* request,
+              api::ShowPoolResponse* response) override {
+    return gate_.call("SharedPoolApi/Show", context, request, response, handlers_,
+                      &SharedPoolHandlers::show);
+  }
+  Reply* Reclaim(Context* context, const api::ReclaimPoolRequest* request,
+                 api::ReclaimPoolResponse* response) override {
+    return gate_.call("SharedPoolApi/Reclaim", context, request, response, handlers_,
+                      &SharedPoolHandlers::reclaim);
+  }
+
+ private:
+  Gate& gate_;
+  SharedPoolHandlers* handlers_;
 };
 
 class IpService final : public api::IpApi::CallbackService {
@@ -217,6 +256,8 @@ Services::Services(Gate& gate, const AdminHandlers& handlers) {
   services_.push_back(std::make_unique<EndpointService>(gate, handlers.endpoint));
   services_.push_back(std::make_unique<PolicyService>(gate, handlers.policy));
   services_.push_back(std::make_unique<FlowService>(gate, handlers.flow));
+  services_.push_back(std::make_unique<NodeService>(gate, handlers.node));
+  services_.push_back(std::make_unique<SharedPoolService>(gate, handlers.shared_pool));
   services_.push_back(std::make_unique<AuditService>(gate, gate.audit_handlers()));
 }
 

@@ -5,7 +5,7 @@
 #include <iostream>
 #include <iterator>
 
-#include "app/cli/commands.h"
+#include "app/cli/commands_node.h"
 #include "core/yaml.h"
 
 namespace tombolo::cli {
@@ -130,6 +130,7 @@ int run(int argc, char** argv) {
   add_status_commands(app, session);
   add_plan_commands(app, session);
   add_cluster_commands(app, session);
+  add_node_commands(app, session);
   add_object_commands(app, session);
   add_policy_commands(app, session);
   add_flow_commands(app, session);

@@ -202,6 +202,30 @@ TEST_CASE("commands and what they print") {
        "default    web-0  east     east-1  10.1.1.5  -         ready  -\n"},
       {"an empty list", "service list -n empty", "no services\n"},
       {"cluster leave", "cluster leave west", ""},
+      {"pool show", "pool show racks",
+       "Pool:        racks\n"
+       "Home:        east\n"
+       "Recovering:  no\n"
+       "Scarce:      no\n"
+       "\n"
+       "PART         CLUSTER  STATE\n"
+       "10.9.0.0/28  east     held\n"},
+      {"pool reclaim", "pool reclaim racks --cluster-is-gone west", ""},
+      {"node list", "node list",
+       "NODE    ALIVE  ADDRESSES   BLOCKS       INTERFACES  CLAIMS  POOL BLOCKS\n"
+       "east-1  yes    172.18.0.2  10.1.1.0/24  3           0       0\n"},
+      {"node forget: what would be given up", "node forget east-2 --dry-run",
+       "Node:       east-2\n"
+       "Forgotten:  no\n"
+       "\n"
+       "WHAT        NAME         POOL  WHOSE\n"
+       "node block  10.1.2.0/24  -     -\n"},
+      {"node forget", "node forget east-2 --yes",
+       "Node:       east-2\n"
+       "Forgotten:  yes\n"
+       "\n"
+       "WHAT        NAME         POOL  WHOSE\n"
+       "node block  10.1.2.0/24  -     -\n"},
       {"cluster grant", "cluster grant west", "bundle for west\n"},
       {"yaml after the command", "wait -o yaml", "revision: 42\nreconcilers: []\n"},
       {"json before the command", "-o json ip explain 10.1.1.5",
@@ -280,6 +304,11 @@ TEST_CASE("failures: exit code and one line") {
       {"unknown format", "status -o xml", 2,
        "tombolo: --output: xml not in {table,json,yaml}; see tombolo status --help\n"},
       {"not found", "cluster leave missing", 3, "tombolo: not found: no cluster missing\n"},
+      {"node forget: nobody to ask", "node forget east-2", 1,
+       "tombolo: failed precondition: nothing was done: without a terminal to ask, say --yes or "
+       "--dry-run\n"},
+      {"node forget: it lives", "node forget east-1 --yes", 1,
+       "tombolo: failed precondition: node east-1 lives\n"},
       {"denied", "--address DIR/viewer.sock cluster leave west", 4,
        "tombolo: permission denied: viewer-socket is a viewer; ClusterApi/Leave needs an admin\n"},
       {"no daemon", "--address unix:///nonexistent/a.sock status", 5,
@@ -426,7 +455,11 @@ TEST_CASE("every command has help with an example") {
                                   {"cluster grant"},
                                   {"cluster join"},
                                   {"cluster leave"},
+                                  {"node list"},
+                                  {"node forget"},
                                   {"pool list"},
+                                  {"pool show"},
+                                  {"pool reclaim"},
                                   {"ip list"},
                                   {"ip explain"},
                                   {"service list"},

@@ -1,5 +1,5 @@
 // pool, ip, service, endpoint: what the cluster consists of.
-#include "app/cli/commands.h"
+#include "app/cli/commands_node.h"
 
 namespace tombolo::cli {
 namespace {
@@ -36,6 +36,7 @@ void add_pool(CLI::App& app, Session& session) {
                                              {"USED", "used"},
                                              {"FREE", "free"}},
                                             "no pools"}}});
+  add_shared_pools(pool, session);
 }
 
 void add_ip(CLI::App& app, Session& session) {

@@ -17,9 +17,11 @@
 #include "app/daemon/handlers/addresses.h"
 #include "app/daemon/handlers/clusters.h"
 #include "app/daemon/handlers/flows.h"
+#include "app/daemon/handlers/nodes.h"
 #include "app/daemon/handlers/plan.h"
 #include "app/daemon/handlers/policy.h"
 #include "app/daemon/handlers/services.h"
+#include "app/daemon/handlers/shared_pools.h"
 #include "app/daemon/handlers/status.h"
 #include "app/metrics/metrics.h"
 #include "core/store/engine.h"
@@ -181,7 +183,12 @@ class Daemon {
       view.agent_settling = &agent_->settling();
       if (agent_->guard() != nullptr) look_at(*agent_->guard(), view);
     }
-    if (controller_) cluster_handlers_ = make_cluster_handlers(view, controller_->members());
+    if (controller_) {
+      cluster_handlers_ = make_cluster_handlers(view, controller_->members());
+      node_handlers_ = make_node_handlers(view, controller_->forgetter());
+      shared_pool_handlers_ =
+          make_shared_pool_handlers(config_.cluster().name(), controller_->grants());
+    }
     status_handlers_ = make_status_handlers(view);
     pool_handlers_ = make_pool_handlers(view);
     ip_handlers_ = make_ip_handlers(view);
@@ -196,6 +203,8 @@ class Daemon {
     handlers.endpoint = endpoint_handlers_.get();
     handlers.policy = policy_handlers_.get();
     handlers.flow = flows_.get();
+    handlers.node = node_handlers_.get();
+    handlers.shared_pool = shared_pool_handlers_.get();
     admin::ServerOptions options;
     options.socket = config_.admin().socket();
     options.viewer_socket = config_.admin().viewer_socket();
@@ -281,6 +290,8 @@ class Daemon {
   std::unique_ptr<admin::StatusHandlers> status_handlers_;
   std::unique_ptr<admin::PlanHandlers> plan_handlers_;
   std::unique_ptr<admin::ClusterHandlers> cluster_handlers_;
+  std::unique_ptr<admin::NodeHandlers> node_handlers_;
+  std::unique_ptr<admin::SharedPoolHandlers> shared_pool_handlers_;
   std::unique_ptr<admin::PoolHandlers> pool_handlers_;
   std::unique_ptr<admin::IpHandlers> ip_handlers_;
   std::unique_ptr<admin::ServiceHandlers> service_handlers_;

@@ -92,7 +92,8 @@ class Pools final : public admin::PoolHandlers {
       auto* row = response.add_pools();
       row->set_name(pool.name);
       row->set_cluster(view_.config->cluster().name());
-      row->set_use(fmt::format("{}{}", to_string(pool.kind), pool.disabled ? ", disabled" : ""));
+      row->set_use(fmt::format("{}{}{}", to_string(pool.kind), pool.disabled ? ", disabled" : "",
+                               pool.sharing ? ", home " + pool.sharing->home : ""));
       row->set_prefix(pool.subnet.str());
       row->set_size(size);
       row->set_used(used[pool.name]);
