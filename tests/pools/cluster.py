@@ -1,9 +1,10 @@
-"""A cluster of two nodes for the pools' cases: real tombolod processes with keys of their own, in network namespaces on one
-bridge; the first is agent and controller. Built on the ground of tests/conformance.
+"""Clusters for the pools' cases: real tombolod processes with keys of their own, in network namespaces on one bridge; the
+first node of each cluster is agent and controller. Built on the ground of tests/conformance.
 """
 
 import json
 import os
+import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "conformance"))
@@ -17,10 +18,11 @@ FLEET = {
     "regions": [{"name": "lab", "cloud": "on-prem"}],
     "address_space": [{"cidr": "10.0.0.0/8"}],
     "families": ["ipv4"],
-    "clusters": [{"name": "east", "id": 1, "region": "lab", "nodes": 2, "pods_per_node": 110, "services": 100,
-                  "cidrs": {"underlay": {"ipv4": "10.9.0.0/24"},
-                            "pod": {"ipv4": {"cidr": "10.21.0.0/16", "node_prefix_length": 25}},
-                            "service": {"ipv4": "10.22.0.0/20"}}}],
+    "clusters": [{"name": name, "id": number, "region": "lab", "nodes": 2, "pods_per_node": 110, "services": 100,
+                  "cidrs": {"underlay": {"ipv4": f"10.9.{number - 1}.0/24"},
+                            "pod": {"ipv4": {"cidr": f"10.{20 + number}.0.0/16", "node_prefix_length": 25}},
+                            "service": {"ipv4": f"10.{30 + number}.0.0/20"}}}
+                 for number, name in enumerate(("east", "west"), 1)],
 }
 
 
@@ -28,20 +30,21 @@ class Node:
     """One tombolod and the plugin beside it."""
 
     def __init__(self, cluster, number):
-        self.cluster, self.name, self.address = cluster, f"n{number}", f"10.9.0.{number}"
-        self.folder = os.path.join(cluster.world.folder, self.name)
+        self.cluster, self.name, self.address = cluster, f"n{number}", f"10.9.{cluster.number - 1}.{number}"
+        self.port = f"{cluster.name}{number}"  # of the bridge
+        self.folder = os.path.join(cluster.folder, self.name)
         os.makedirs(os.path.join(self.folder, "state"))
         self.netns = cluster.world.netns("node")
-        self.join_bridge(number)
+        self.join_bridge()
         self.process = None
         self.plugin = Plugin(os.path.join(BIN, "tombolo-cni"), self.netns, f"/usr/lib/cni:{BIN}")
         self.network = {"cniVersion": "1.1.0", "name": "pods", "type": "tombolo-cni", "socket": f"{self.folder}/cni.sock"}
 
-    def join_bridge(self, number):
+    def join_bridge(self):
         lan = self.cluster.lan
-        run("ip", "link", "add", "eth0", "netns", self.netns.name, "type", "veth", "peer", "name", f"port{number}", "netns", lan.name)
-        lan.ip("link", "set", f"port{number}", "master", "br0", "up")
-        self.netns.ip("address", "add", f"{self.address}/24", "dev", "eth0")
+        run("ip", "link", "add", "eth0", "netns", self.netns.name, "type", "veth", "peer", "name", self.port, "netns", lan.name)
+        lan.ip("link", "set", self.port, "master", "br0", "up")
+        self.netns.ip("address", "add", f"{self.address}/16", "dev", "eth0")
         self.netns.ip("link", "set", "eth0", "up")
         self.netns.sysctl("net.ipv4.ip_forward", 1)
 
@@ -53,7 +56,7 @@ class Node:
         own = os.path.join(self.cluster.keys, self.name)
         config = {
             "roles": ["agent", "controller"] if self.is_controller else ["agent"],
-            "cluster": {"name": "east", "id": 1, "fleet": "pools"},
+            "cluster": {"name": self.cluster.name, "id": self.cluster.number, "fleet": "pools"},
             "node": {"name": self.name, "addresses": [self.address]},
             "state_dir": f"{self.folder}/state", "run_dir": self.folder,
             "store": {"tls": {"certificate": f"{own}/tls.crt", "key": f"{own}/tls.key", "ca": f"{own}/ca.crt"}},
@@ -61,10 +64,12 @@ class Node:
             "metrics": {"listen": "off"},
         }
         if self.is_controller:
-            config["store"]["embedded"] = {"listen": ["10.9.0.1:2379"]}
-            config["controller"] = {"manifests": self.cluster.manifests}
+            config["store"]["embedded"] = {"listen": [self.cluster.store]}
+            authority = self.cluster.keys
+            config["controller"] = {"manifests": self.cluster.manifests,
+                                    "signing": {"certificate": f"{authority}/ca.crt", "key": f"{authority}/ca.key"}}
         else:
-            config["store"]["endpoints"] = ["10.9.0.1:2379"]
+            config["store"]["endpoints"] = [self.cluster.store]
         return config
 
     def start(self):
@@ -75,6 +80,12 @@ class Node:
 
     def kill(self):
         self.cluster.world.end(self.process, 9)
+
+    def start_anew(self):
+        """As a machine whose disk is new."""
+        shutil.rmtree(f"{self.folder}/state")
+        os.makedirs(f"{self.folder}/state")
+        self.start()
 
     def log(self):
         with open(f"{self.folder}/log", encoding="utf-8", errors="replace") as text:
@@ -90,6 +101,14 @@ class Node:
 
     def tombolo(self, *arguments):
         return run(os.path.join(BIN, "tombolo"), "--address", f"unix://{self.folder}/admin.sock", *arguments)
+
+    def refusal(self, *arguments):
+        """Why it was not done; empty: it was."""
+        try:
+            self.tombolo(*arguments)
+        except Failed as failure:
+            return str(failure)
+        return ""
 
     def ask(self, *arguments):
         return json.loads(self.tombolo(*arguments, "-o", "json"))
@@ -146,31 +165,42 @@ class Pod:
         return "reached" in run("ip", "netns", "exec", self.netns.name, "python3", "-c", CONNECT, ip)
 
 
+def link(world):
+    """What all nodes are on: the namespace of a bridge."""
+    lan = world.netns("lan")
+    lan.ip("link", "add", "br0", "type", "bridge")
+    lan.ip("link", "set", "br0", "up")
+    return lan
+
+
 class Cluster:
-    def __init__(self, world):
+    """The fleet's cluster of that number; `lan` is a link that others are on, too."""
+
+    def __init__(self, world, number=1, lan=None):
         self.world, self.count, self.pods = world, 0, []
-        self.keys = os.path.join(world.folder, "pki")
-        self.manifests = os.path.join(world.folder, "manifests")
+        self.number, self.name = number, FLEET["clusters"][number - 1]["name"]
+        self.store = f"10.9.{number - 1}.1:2379"
+        self.folder = os.path.join(world.folder, self.name)
+        self.keys = os.path.join(self.folder, "pki")
+        self.manifests = os.path.join(self.folder, "manifests")
         os.makedirs(self.manifests)
-        self.lan = world.netns("lan")
-        self.lan.ip("link", "add", "br0", "type", "bridge")
-        self.lan.ip("link", "set", "br0", "up")
+        self.lan = lan or link(world)
         self.nodes = [Node(self, 1), Node(self, 2)]
         self.issue_keys()
 
     def issue_keys(self):
         def pki(*words):
             run(os.path.join(BIN, "tombolo"), "pki", *words)
-        pki("init", "--fleet", "pools", "--cluster", "east", "--dir", self.keys)
+        pki("init", "--fleet", "pools", "--cluster", self.name, "--dir", self.keys)
         for node in self.nodes:
             who = ["--controller"] if node.is_controller else ["--node", node.name]
-            pki("issue", "--dir", self.keys, "--cluster", "east", "--out", os.path.join(self.keys, node.name), *who, "--ip", node.address)
+            pki("issue", "--dir", self.keys, "--cluster", self.name, "--out", os.path.join(self.keys, node.name), *who, "--ip", node.address)
 
     def start(self):
         for node in self.nodes:
             node.start()
         first = self.nodes[0]
-        fleet = os.path.join(self.world.folder, "fleet.yaml")
+        fleet = os.path.join(self.folder, "fleet.yaml")
         with open(fleet, "w", encoding="utf-8") as out:
             json.dump(FLEET, out)
         wait_until("the controller answers", lambda: os.path.exists(f"{first.folder}/admin.sock"), timeout_s=20)
@@ -178,6 +208,12 @@ class Cluster:
         for node in self.nodes:
             wait_until(f"{node.name} is ready", node.ready, timeout_s=30)
         return self
+
+    def hear(self, other):
+        """Joins another cluster, in this direction."""
+        grant = os.path.join(self.folder, f"from-{other.name}.json")
+        other.nodes[0].tombolo("cluster", "grant", self.name, "--out", grant)
+        self.nodes[0].tombolo("cluster", "join", grant)
 
     def write(self, name, text):
         """A manifest, renamed into place."""

@@ -1,4 +1,4 @@
-"""Pools from end to end: real daemons of two nodes, the real plugin, Debian's bridge plugin. One line for each case.
+"""Pools from end to end: real daemons of two nodes and of two clusters, the real plugin, Debian's bridge plugin. One line for each case.
 
     tests/pools/run [--only TEXT] [--report FILE]        (root; TOMBOLO_BIN: another build's programs)
 """
@@ -9,8 +9,9 @@ import os
 import sys
 
 from cluster import Cluster, Failed, wait_until
-import losses  # found by cluster's path, as the next is
-from world import World
+import losses
+import shared
+from world import World  # found by cluster's path
 
 POOLS = """
 apiVersion: tombolo.io/v1alpha1
@@ -236,30 +237,42 @@ def node_lost(cluster):
     cluster.take_away("lost.yaml")
 
 
+def one_cluster(world):
+    cluster = Cluster(world)
+    cluster.write("pools.yaml", POOLS + PODS)
+    return cluster.start()
+
+
+def run_cases(begin, cases):
+    """The outcomes of cases on what begin() makes, in one world."""
+    outcomes = []
+    with World() as world:
+        ground = begin(world)
+        for body in cases:
+            try:
+                body(ground)
+                outcomes.append({"name": body.__doc__, "state": "passed", "detail": ""})
+            except Failed as failure:
+                outcomes.append({"name": body.__doc__, "state": "failed", "detail": str(failure)})
+            ground.clear()
+            print(f"{outcomes[-1]['state']}: {body.__doc__}" + (f"\n    {outcomes[-1]['detail']}" if outcomes[-1]["detail"] else ""),
+                  flush=True)
+        if any(one["state"] == "failed" for one in outcomes):
+            for node in ground.nodes:
+                print(f"--- the end of the log of {node.port}\n{node.log()[-3000:]}")
+    return outcomes
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tests/pools/run", description=__doc__)
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose text has this")
     parser.add_argument("--report", metavar="FILE", help="the outcomes as JSON")
     arguments = parser.parse_args()
     outcomes = []
-    with World() as world:
-        cluster = Cluster(world)
-        cluster.write("pools.yaml", POOLS + PODS)
-        cluster.start()
-        for body in CASES:
-            if arguments.only not in body.__doc__:
-                continue
-            try:
-                body(cluster)
-                outcomes.append({"name": body.__doc__, "state": "passed", "detail": ""})
-            except Failed as failure:
-                outcomes.append({"name": body.__doc__, "state": "failed", "detail": str(failure)})
-            cluster.clear()
-            print(f"{outcomes[-1]['state']}: {body.__doc__}" + (f"\n    {outcomes[-1]['detail']}" if outcomes[-1]["detail"] else ""),
-                  flush=True)
-        if any(one["state"] == "failed" for one in outcomes):
-            for node in cluster.nodes:
-                print(f"--- the end of the log of {node.name}\n{node.log()[-3000:]}")
+    for begin, cases in ((one_cluster, CASES), (shared.two_clusters, shared.CASES)):
+        chosen = [body for body in cases if arguments.only in body.__doc__]
+        if chosen:
+            outcomes += run_cases(begin, chosen)
     if arguments.report:
         with open(arguments.report, "w", encoding="utf-8") as out:
             json.dump(outcomes, out)

@@ -206,7 +206,7 @@ def exposed_suites(root):
 # ---- address pools ---------------------------------------------------------------------------------------------------
 
 def pools_suites(root):
-    return [Suite("address pools", lambda: run_with_namespaces(root, "address pools", "pools", "pools", 300))]
+    return [Suite("address pools", lambda: run_with_namespaces(root, "address pools", "pools", "pools", 500))]
 
 
 # ---- pods of a real container runtime --------------------------------------------------------------------------------
