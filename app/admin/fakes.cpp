@@ -301,6 +301,16 @@ Answer<api::ExplainIpResponse> FakeHandlers::explain(api::ExplainIpRequest reque
   co_return response;
 }
 
+Answer<api::ReleaseIpResponse> FakeHandlers::release(api::ReleaseIpRequest request, Caller) {
+  if (request.ip() == "192.0.2.99")
+    co_return fail(Code::kNotFound, "{} is kept for nobody", request.ip());
+  api::ReleaseIpResponse response;
+  response.set_ip(request.ip());
+  response.set_pool("racks");
+  response.set_kept_for("StatefulSet/shop/db/0/eth0");
+  co_return response;
+}
+
 Answer<api::ListServicesResponse> FakeHandlers::list(api::ListServicesRequest request, Caller) {
   api::ListServicesResponse response;
   if (request.name_space() != "empty") *response.add_services() = rebel_base();

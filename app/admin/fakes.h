@@ -57,6 +57,7 @@ class FakeHandlers final : public StatusHandlers,
   Answer<api::ListPoolsResponse> list(api::ListPoolsRequest request, Caller caller) override;
   Answer<api::ListIpsResponse> list(api::ListIpsRequest request, Caller caller) override;
   Answer<api::ExplainIpResponse> explain(api::ExplainIpRequest request, Caller caller) override;
+  Answer<api::ReleaseIpResponse> release(api::ReleaseIpRequest request, Caller caller) override;
   Answer<api::ListServicesResponse> list(api::ListServicesRequest request, Caller caller) override;
   Answer<api::ExplainServiceResponse> explain(api::ExplainServiceRequest request,
                                               Caller caller) override;

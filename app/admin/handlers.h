@@ -105,6 +105,7 @@ class IpHandlers {
   virtual ~IpHandlers() = default;
   virtual Answer<api::ListIpsResponse> list(api::ListIpsRequest request, Caller caller) = 0;
   virtual Answer<api::ExplainIpResponse> explain(api::ExplainIpRequest request, Caller caller) = 0;
+  virtual Answer<api::ReleaseIpResponse> release(api::ReleaseIpRequest request, Caller caller) = 0;
 };
 
 class ServiceHandlers {

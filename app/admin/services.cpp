@@ -155,6 +155,10 @@ class IpService final : public api::IpApi::CallbackService {
                  api::ExplainIpResponse* response) override {
     return gate_.call("IpApi/Explain", context, request, response, handlers_, &IpHandlers::explain);
   }
+  Reply* Release(Context* context, const api::ReleaseIpRequest* request,
+                 api::ReleaseIpResponse* response) override {
+    return gate_.call("IpApi/Release", context, request, response, handlers_, &IpHandlers::release);
+  }
 
  private:
   Gate& gate_;

@@ -228,6 +228,10 @@ TEST_CASE("commands and what they print") {
        "node block  10.1.2.0/24  -     -\n"},
       {"cluster grant", "cluster grant west", "bundle for west\n"},
       {"yaml after the command", "wait -o yaml", "revision: 42\nreconcilers: []\n"},
+      {"ip release", "ip release 172.18.41.40",
+       "Address:       172.18.41.40\n"
+       "Pool:          racks\n"
+       "Was kept for:  StatefulSet/shop/db/0/eth0\n"},
       {"json before the command", "-o json ip explain 10.1.1.5",
        "{\n"
        "  \"ip\": \"10.1.1.5\",\n"
@@ -462,6 +466,7 @@ TEST_CASE("every command has help with an example") {
                                   {"pool reclaim"},
                                   {"ip list"},
                                   {"ip explain"},
+                                  {"ip release"},
                                   {"service list"},
                                   {"service explain"},
                                   {"service import"},

@@ -73,6 +73,18 @@ void add_ip(CLI::App& app, Session& session) {
       {.facts = {{"Address", "ip"}, {"Is", "verdict"}},
        .sections = {
            {"findings", {{"WHAT", "subject"}, {"FINDING", "text"}, {"SOURCE", "source"}}}}});
+
+  auto released = std::make_shared<api::ReleaseIpRequest>();
+  CLI::App* release =
+      add_command(ip, "release", "Give up an address that is kept for a workload's next pod",
+                  "tombolo ip release 172.18.41.40");
+  text_option(release, "IP", "The address. One that a pod has is not given up",
+              [released](const std::string& text) { released->set_ip(text); })
+      ->required();
+  answers_with<api::IpApi>(
+      release, session, released, &api::IpApi::Stub::Release,
+      {.facts = {{"Address", "ip"}, {"Pool", "pool"}, {"Was kept for", "kept_for"}},
+       .sections = {}});
 }
 
 std::vector<Column> service_columns(std::string_view prefix) {

@@ -133,6 +133,7 @@ class RealController final : public Controller {
   const PoolKeeper& pools() const override { return pools_; }
   PoolGrants& grants() override { return grants_; }
   NodeForgetter& forgetter() override { return forgetter_; }
+  ClaimJanitor& janitor() override { return janitor_; }
   ControllerSync* sync() override { return sync_.get(); }
 
  private:

@@ -48,6 +48,7 @@ class Controller {
   virtual const PoolKeeper& pools() const = 0;
   virtual PoolGrants& grants() = 0;
   virtual NodeForgetter& forgetter() = 0;
+  virtual ClaimJanitor& janitor() = 0;
   // Null when the mesh subsystem is off.
   virtual controller::ControllerSync* sync() = 0;
 };

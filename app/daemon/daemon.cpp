@@ -191,7 +191,7 @@ class Daemon {
     }
     status_handlers_ = make_status_handlers(view);
     pool_handlers_ = make_pool_handlers(view);
-    ip_handlers_ = make_ip_handlers(view);
+    ip_handlers_ = make_ip_handlers(view, controller_ ? &controller_->janitor() : nullptr);
     policy_handlers_ = make_policy_handlers(view);
     admin::AdminHandlers handlers;
     handlers.status = status_handlers_.get();

@@ -281,6 +281,11 @@ class ClaimJanitor {
   asio::awaitable<Result<std::size_t>> release_nodes(std::set<std::string> nodes,
                                                      std::vector<Compare> only_if = {});
 
+  // An operator gives up an address that is kept: what it was. kNotFound: it is kept for nobody;
+  // kFailedPrecondition: an interface holds it, which the error names; kAborted: it changed
+  // meanwhile.
+  asio::awaitable<Result<AddressClaim>> give_up(Ip ip);
+
  private:
   asio::awaitable<Result<std::size_t>> free_of(std::string identity,
                                                std::vector<AddressClaim> claims);

@@ -131,6 +131,23 @@ asio::awaitable<Result<std::size_t>> ClaimJanitor::free_of(std::string identity,
   co_return done ? count : 0;
 }
 
+asio::awaitable<Result<AddressClaim>> ClaimJanitor::give_up(Ip ip) {
+  CO_TRY_OK(records_->ready());
+  std::vector<AddressClaim> fixed = view_->fixed();
+  auto claim = std::ranges::find(fixed, ip, &AddressClaim::ip);
+  if (claim == fixed.end()) co_return fail(Code::kNotFound, "{} is kept for nobody", ip.str());
+  if (claim->held())
+    co_return fail(Code::kFailedPrecondition, "{} is in use, fixed for {}: {}", ip.str(),
+                   claim->identity, holder_text(*claim));
+  std::vector<AddressClaim> one{*claim};
+  CO_TRY(count, co_await free_of(claim->identity, std::move(one)));
+  if (count == 0)
+    co_return fail(Code::kAborted, "{} changed meanwhile, or the record of {} cannot be read",
+                   ip.str(), claim->identity);
+  log_.info("{} is kept for {} no more: an operator says so", ip.str(), claim->identity);
+  co_return std::move(*claim);
+}
+
 asio::awaitable<Result<std::size_t>> ClaimJanitor::forget() {
   auto after_ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(options_.forget_free_after).count();

@@ -162,6 +162,34 @@ TEST_CASE("janitor: what a node held that is gone for ever") {
   REQUIRE(world.keys(records::kClaimantsPrefix).size() == 1);
 }
 
+TEST_CASE("janitor: an operator gives up a kept address, and none that is held") {
+  World world;
+  world.keep("a", kDb0);
+  REQUIRE(world.node.take(fixed("b", kWeb, 1)));
+  REQUIRE(world.node.take(wanted("c")));
+  REQUIRE(world.sweep({{kDb0, 1}, {kWeb, 1}}).freed == 0);
+  Ip kept;
+  for (const AddressClaim& claim : world.node.claims->claims_of_node())
+    if (claim.holder == "b/eth0") {
+      auto refused = world.drive.run(world.janitor->give_up(claim.ip));
+      REQUIRE(refused.error().code == Code::kFailedPrecondition);
+      REQUIRE(refused.error().what.find("b/eth0") != std::string::npos);
+    } else {
+      REQUIRE(world.drive.run(world.janitor->give_up(claim.ip)).error().code == Code::kNotFound);
+    }
+  for (const std::string& key : world.keys(records::kClaimsPrefix)) {
+    std::string whole = fmt::format("{}{}", records::kClaimsPrefix, key);
+    KeyValue record = world.drive.run(world.kv.get(whole)).value().value();
+    AddressClaim claim = records::decode_claim(record).value();
+    if (claim.kept()) kept = claim.ip;
+  }
+  AddressClaim was = world.drive.run(world.janitor->give_up(kept)).value();
+  REQUIRE(was.identity == kDb0);
+  REQUIRE(world.drive.run(world.janitor->give_up(kept)).error().code == Code::kNotFound);
+  // Its identity begins anew, with any address.
+  REQUIRE(world.node.take(fixed("d", kDb0)));
+}
+
 TEST_CASE("janitor: a kept address that its identity does not know of is freed") {
   World world;
   world.keep("a", kDb0);

@@ -132,8 +132,12 @@ def statefulset_moves(cluster):
     moved = address(two.add(after))
     expect(moved == given, f"{given} became {moved}")
     wait_until("it is reached on the other node", lambda: peer.reaches(given), timeout_s=10)
+    expect("in use" in one.refusal("ip", "release", given), f"{given} was given up under its pod")
     two.delete(after)
     one.delete(peer)
+    wait_until("it is kept again", lambda: "kept for" in cluster.states().get(given, ""), timeout_s=15)
+    expect(one.ask("ip", "release", given)["kept_for"] == "StatefulSet/shop/db/0/eth0", "whose it was")
+    freed(cluster, given)
 
 
 @case

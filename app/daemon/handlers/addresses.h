@@ -8,7 +8,10 @@
 
 namespace tombolo {
 
+class ClaimJanitor;
+
 std::unique_ptr<admin::PoolHandlers> make_pool_handlers(const DaemonView& view);
-std::unique_ptr<admin::IpHandlers> make_ip_handlers(const DaemonView& view);
+// `janitor` is a controller's, and outlives it; null: nothing is given up here.
+std::unique_ptr<admin::IpHandlers> make_ip_handlers(const DaemonView& view, ClaimJanitor* janitor);
 
 }  // namespace tombolo

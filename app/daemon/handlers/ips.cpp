@@ -1,43 +1,15 @@
-// Blocks and attachments as pools and leases; `ip explain` collects every finding about one
-// address.
-#include "app/daemon/handlers/addresses.h"
-
+// Leases and claims as addresses; `ip explain` collects every finding about one of them.
 #include <algorithm>
-#include <limits>
 #include <map>
 
-#include "app/daemon/pool_keeper.h"
-#include "ipamd/pools/pools.h"
+#include "app/daemon/handlers/addresses.h"
+#include "app/daemon/handlers/addresses_internal.h"
+#include "ipamd/claims/claims.h"
 
 namespace tombolo {
 namespace {
 
 namespace api = admin::api;
-
-// The controller knows all nodes of the cluster, an agent its own.
-const Table<NodeBlock>& blocks_of(const DaemonView& view) {
-  return view.controller != nullptr ? view.controller->node_blocks : view.agent->node_blocks;
-}
-const Table<Attachment>& attachments_of(const DaemonView& view) {
-  return view.controller != nullptr ? view.controller->attachments : view.agent->attachments;
-}
-
-std::uint64_t usable(const Prefix& prefix) {
-  // As ipamd/allocator/address_pool.h: not the first address, and not the last one of IPv4.
-  uint128 size = prefix.size();
-  if (prefix.family() == Family::kV4) return static_cast<std::uint64_t>(size > 2 ? size - 2 : size);
-  return static_cast<std::uint64_t>(
-      std::min<uint128>(size - 1, std::numeric_limits<std::uint64_t>::max()));
-}
-
-PoolCatalog catalog_in_force(const DaemonView& view) {
-  std::vector<PoolObject> objects;
-  for (const Table<PoolObject>* table : {&view.pools->pools(), &view.pools->reservations()})
-    for (const auto& [key, versioned] : table->rows()) objects.push_back(versioned.row);
-  auto catalog = catalog_of(objects);
-  // What is in force was judged good.
-  return catalog ? std::move(*catalog) : PoolCatalog();
-}
 
 // "kept for StatefulSet/shop/db/0/eth0 in pool racks"
 std::string text_of(const AddressClaim& claim) {
@@ -46,73 +18,9 @@ std::string text_of(const AddressClaim& claim) {
                      claim.identity.empty() ? "" : ", fixed for " + claim.identity);
 }
 
-class Pools final : public admin::PoolHandlers {
- public:
-  explicit Pools(DaemonView view) : view_(std::move(view)) {}
-
-  admin::Answer<api::ListPoolsResponse> list(api::ListPoolsRequest request,
-                                             admin::Caller) override {
-    api::ListPoolsResponse response;
-    for (const auto& [key, versioned] : blocks_of(view_).rows()) {
-      const NodeBlock& block = versioned.row;
-      if (!request.node().empty() && request.node() != block.node) continue;
-      std::uint64_t used = 0;
-      for (const auto& [id, attachment] : attachments_of(view_).rows())
-        for (const Ip& ip : attachment.row.ips) used += block.prefix.contains(ip) ? 1U : 0U;
-      auto* row = response.add_pools();
-      row->set_name(
-          fmt::format("{}-{}", block.node, block.prefix.family() == Family::kV4 ? "v4" : "v6"));
-      row->set_cluster(view_.config->cluster().name());
-      row->set_node(block.node);
-      row->set_use("pod");
-      row->set_prefix(block.prefix.str());
-      row->set_size(usable(block.prefix));
-      row->set_used(used);
-      row->set_free(usable(block.prefix) - used);
-    }
-    if (request.node().empty() && view_.pools != nullptr) list_written(response);
-    co_return response;
-  }
-
- private:
-  // Those that operators wrote; the controller alone knows what is in use everywhere.
-  void list_written(api::ListPoolsResponse& response) const {
-    PoolCatalog catalog = catalog_in_force(view_);
-    std::map<std::string, std::uint64_t> used;
-    for (const auto& [key, versioned] : view_.controller->claims.rows())
-      if (!versioned.row.free()) ++used[versioned.row.pool];
-    for (const IpPool& pool : catalog.pools()) {
-      std::uint64_t size = 0;
-      for (const IpRange& range : catalog.usable(pool)) {
-        uint128 more = range.last.value() - range.first.value() + 1;
-        uint128 most = std::numeric_limits<std::uint64_t>::max() - size;
-        size += static_cast<std::uint64_t>(std::min(more, most));
-      }
-      if (pool.kind == PoolKind::kOverlay) used[pool.name] = used_of_overlay(pool);
-      auto* row = response.add_pools();
-      row->set_name(pool.name);
-      row->set_cluster(view_.config->cluster().name());
-      row->set_use(fmt::format("{}{}{}", to_string(pool.kind), pool.disabled ? ", disabled" : "",
-                               pool.sharing ? ", home " + pool.sharing->home : ""));
-      row->set_prefix(pool.subnet.str());
-      row->set_size(size);
-      row->set_used(used[pool.name]);
-      row->set_free(pool.disabled ? 0 : size - std::min(size, used[pool.name]));
-    }
-  }
-  std::uint64_t used_of_overlay(const IpPool& pool) const {
-    std::uint64_t used = 0;
-    for (const auto& [id, attachment] : view_.controller->attachments.rows())
-      for (const Ip& ip : attachment.row.ips) used += pool.subnet.contains(ip) ? 1U : 0U;
-    return used;
-  }
-
-  DaemonView view_;
-};
-
 class Ips final : public admin::IpHandlers {
  public:
-  explicit Ips(DaemonView view) : view_(std::move(view)) {}
+  Ips(DaemonView view, ClaimJanitor* janitor) : view_(std::move(view)), janitor_(janitor) {}
 
   admin::Answer<api::ListIpsResponse> list(api::ListIpsRequest request, admin::Caller) override {
     api::ListIpsResponse response;
@@ -181,6 +89,19 @@ class Ips final : public admin::IpHandlers {
       for (const Ip& held : versioned.row.ips)
         if (held == ip) explain_attachment(versioned.row, found);
     if (view_.controller != nullptr) explain_services(ip, found);
+    co_return response;
+  }
+
+  admin::Answer<api::ReleaseIpResponse> release(api::ReleaseIpRequest request,
+                                                admin::Caller) override {
+    CO_TRY(ip, Ip::parse(request.ip()));
+    if (janitor_ == nullptr)
+      co_return fail(Code::kFailedPrecondition, "addresses are given up at a controller");
+    CO_TRY(was, co_await janitor_->give_up(ip));
+    api::ReleaseIpResponse response;
+    response.set_ip(ip.str());
+    response.set_pool(was.pool);
+    response.set_kept_for(was.identity);
     co_return response;
   }
 
@@ -276,15 +197,13 @@ class Ips final : public admin::IpHandlers {
   }
 
   DaemonView view_;
+  ClaimJanitor* janitor_;  // null: no controller
 };
 
 }  // namespace
 
-std::unique_ptr<admin::PoolHandlers> make_pool_handlers(const DaemonView& view) {
-  return std::make_unique<Pools>(view);
-}
-std::unique_ptr<admin::IpHandlers> make_ip_handlers(const DaemonView& view) {
-  return std::make_unique<Ips>(view);
+std::unique_ptr<admin::IpHandlers> make_ip_handlers(const DaemonView& view, ClaimJanitor* janitor) {
+  return std::make_unique<Ips>(view, janitor);
 }
 
 }  // namespace tombolo
