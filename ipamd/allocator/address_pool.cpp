@@ -147,6 +147,19 @@ void AddressPool::give_back(Ip ip, std::int64_t now_ms) {
   PerFamily& addresses = of(ip.family());
   --addresses.in_use;
   addresses.freed.push(ip, now_ms);
+  if (addresses.freed.size() > most_freed_) forget_oldest(addresses, now_ms);
+}
+
+void AddressPool::forget_oldest(PerFamily& addresses, std::int64_t now_ms) {
+  Ip oldest = addresses.freed.front(now_ms).value().ip;
+  addresses.freed.pop();
+  bits_.forget(oldest);
+  for (std::size_t i = 0; i < addresses.ranges.size(); ++i) {
+    Range& range = addresses.ranges[i];
+    if (!range.all.contains(oldest)) continue;
+    range.next_fresh = std::min(range.next_fresh, oldest);
+    addresses.fresh_from = std::min(addresses.fresh_from, i);
+  }
 }
 
 Result<void> AddressPool::restore_in_use(Ip ip) {

@@ -56,6 +56,11 @@ class AddressPool {
   // Above this many freed addresses of a family they are used again before fresh ones, so that a
   // /64 does not collect them without end.
   static constexpr std::size_t kFreedLimit = 65'536;
+  // Of more freed ones of a family the longest-free count as never used, also where somebody else
+  // chooses the addresses (take_exact) and always takes new ones.
+  static constexpr std::size_t kMostFreed = 1'048'576;
+
+  explicit AddressPool(std::size_t most_freed = kMostFreed) : most_freed_(most_freed) {}
 
   // Makes these the blocks (or ranges) to give out from. What is in use outside of them stays in
   // use until it is given back; what is free outside of them is forgotten. kInvalidArgument when
@@ -112,7 +117,9 @@ class AddressPool {
   const PerFamily& of(Family family) const { return families_[family == Family::kV4 ? 0 : 1]; }
   const Range* range_of(Ip ip) const;
   std::optional<Ip> find_fresh(PerFamily& addresses);
+  void forget_oldest(PerFamily& addresses, std::int64_t now_ms);
 
+  std::size_t most_freed_;
   std::array<PerFamily, 2> families_{PerFamily(Family::kV4), PerFamily(Family::kV6)};
   std::vector<Prefix> blocks_;
   AddressBits bits_;

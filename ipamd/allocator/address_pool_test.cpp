@@ -139,6 +139,17 @@ TEST_CASE("what an earlier life has freed rests, also when the ranges come later
   REQUIRE(pool.take(Family::kV4, 1'300'000).value() == freed);
 }
 
+TEST_CASE("of too many freed addresses the longest-free count as never used") {
+  AddressPool pool(3);
+  REQUIRE(pool.set_blocks({Prefix::parse("10.1.0.0/28").value()}));
+  auto ip = [](int last) { return Ip::parse(fmt::format("10.1.0.{}", last)).value(); };
+  for (int last = 1; last <= 14; ++last) REQUIRE(pool.take(Family::kV4).value() == ip(last));
+  for (int last : {9, 4, 12, 2, 7}) pool.give_back(ip(last), 1000);
+  // 9 and 4 were forgotten: lowest first, then the others, longest free first.
+  for (int last : {4, 9, 12, 2, 7}) REQUIRE(pool.take(Family::kV4, 2000).value() == ip(last));
+  REQUIRE(pool.take(Family::kV4, 2000).error().code == Code::kResourceExhausted);
+}
+
 TEST_CASE("runs of freed addresses are one entry, and withdrawn ones are cleared away") {
   FreedQueue queue(Family::kV4);
   for (std::uint32_t i = 0; i < 10'000; ++i) queue.push(Ip::v4(kFirst + i), 500);

@@ -85,6 +85,9 @@ struct SqliteSettings {
   // Pages of log before they are copied into the file: a page that is written often is so copied
   // once for many commits.
   int checkpoint_pages = 4000;
+  // Of freed addresses the last so many are remembered (and up to a quarter more): those before
+  // count as never used after a restart.
+  std::int64_t most_freed = 1'048'576;
 };
 
 // Opens or creates the file, migrates an older schema forward. kFailedPrecondition when the schema

@@ -87,6 +87,25 @@ TEST_CASE("what is committed is there after a restart") {
   REQUIRE(!life.book().reserve(lease_of("one more"), kNodePool, {}));
 }
 
+TEST_CASE("the last freed addresses are remembered, not all") {
+  Folder folder;
+  SqliteSettings settings;
+  settings.most_freed = 100;
+  Ip first = Ip::parse("fd00::1").value();
+  auto rows = [&](LeaseStore& store) { return store.load().value().freed; };
+  auto store = open_sqlite_lease_store(folder.file("leases.db"), settings).value();
+  for (std::uint64_t i = 0; i < 1000; ++i) {
+    EraseLease change{i + 1, {{"campus", Ip(Family::kV6, first.value() + i)}}, 1000};
+    REQUIRE(store->commit({change}));
+  }
+  REQUIRE(rows(*store).size() <= 126);
+  REQUIRE(rows(*store).back().ip == Ip(Family::kV6, first.value() + 999));
+  store.reset();
+  store = open_sqlite_lease_store(folder.file("leases.db"), settings).value();
+  REQUIRE(rows(*store).size() == 100);
+  REQUIRE(rows(*store).front().ip == Ip(Family::kV6, first.value() + 900));
+}
+
 TEST_CASE("many callers share a commit") {
   Folder folder;
   Store store(folder.file("leases.db"));

@@ -15,7 +15,8 @@ class SqliteLeaseStore final : public LeaseStore {
   SqliteLeaseStore(const std::string& path, const SqliteSettings& settings)
       : path_(path),
         database_(path, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0, settings.vfs),
-        checkpoint_pages_(settings.checkpoint_pages) {}
+        checkpoint_pages_(settings.checkpoint_pages),
+        most_freed_(settings.most_freed) {}
 
   Result<void> prepare() {
     return sqlite::guarded("lease store: open " + path_, [&]() -> Result<void> {
@@ -32,11 +33,14 @@ class SqliteLeaseStore final : public LeaseStore {
       attached_ = statement("UPDATE records SET state=? WHERE sequence=?");
       erase_ = statement("DELETE FROM records WHERE sequence=?");
       free_ = statement("INSERT OR REPLACE INTO released VALUES(?,?,?,?)");
+      forget_ = statement("DELETE FROM released WHERE position<=?");
       counter_ = statement("UPDATE counters SET value=max(value,?) WHERE name='last_sequence'");
       drop_blocks_ = statement("DELETE FROM blocks WHERE pool=?");
       add_block_ = statement("INSERT OR REPLACE INTO blocks VALUES(?,?)");
       SQLite::Statement last(database_, "SELECT ifnull(max(position), 0) FROM released");
       if (last.executeStep()) last_position_ = last.getColumn(0).getInt64();
+      last.reset();
+      forget_freed();
       return {};
     });
   }
@@ -77,6 +81,7 @@ class SqliteLeaseStore final : public LeaseStore {
           last_sequence = std::max(last_sequence, put->sequence);
       }
       if (last_sequence != 0) run(*counter_, static_cast<std::int64_t>(last_sequence));
+      if (last_position_ - forgotten_at_ > most_freed_ / 4) forget_freed();
       transaction.commit();
       return {};
     });
@@ -140,6 +145,11 @@ class SqliteLeaseStore final : public LeaseStore {
     for (const PooledIp& address : change.freed)
       run(*free_, address.pool, address.ip.str(), ++last_position_, change.released_unix_ms);
   }
+  // Looks at every row, once per so many new ones.
+  void forget_freed() {
+    run(*forget_, last_position_ - most_freed_);
+    forgotten_at_ = last_position_;
+  }
   void write(const SetBlocks& change) {
     run(*drop_blocks_, change.pool);
     for (const Prefix& block : change.blocks) run(*add_block_, change.pool, block.str());
@@ -148,10 +158,12 @@ class SqliteLeaseStore final : public LeaseStore {
   std::string path_;
   SQLite::Database database_;
   int checkpoint_pages_;
-  std::unique_ptr<SQLite::Statement> put_, attached_, erase_, free_, counter_, drop_blocks_,
-      add_block_;
+  std::int64_t most_freed_;
+  std::unique_ptr<SQLite::Statement> put_, attached_, erase_, free_, forget_, counter_,
+      drop_blocks_, add_block_;
   // Of `released`: the order in which addresses were freed, whatever the clock says.
   std::int64_t last_position_ = 0;
+  std::int64_t forgotten_at_ = 0;
 };
 
 }  // namespace
