@@ -92,6 +92,46 @@ TEST_CASE("granted pool: the transaction compares the parts that it was decided 
     REQUIRE(std::get<Put>(operation).key.starts_with(records::kClaimsPrefix));
 }
 
+TEST_CASE("granted pool: an address that is kept is taken over under the same comparison") {
+  Drive drive;
+  MemoryStore store(drive.executor(), 5);
+  MemoryKv kv(store);
+  std::string held = grants::encode(parts_of(5, grants::PartState::kHeld));
+  REQUIRE(drive.run(kv.put({grants::parts_key("campus"), held, 0})));
+  TestNode node("n1", drive, std::make_unique<MemoryKv>(store));
+  node.wait_synced();
+  node.set_pools({kCampus});
+  REQUIRE(drive.until([&] { return node.claims->usage("campus", Family::kV4).total == 4; }));
+  REQUIRE(node.take(fixed("a", "StatefulSet/shop/db/0/eth0")));
+  REQUIRE(node.release("a"));
+  std::string returning = grants::encode(parts_of(5, grants::PartState::kReturning));
+  TxnRequest request;
+  request.then.emplace_back(Put{grants::parts_key("campus"), returning, 0});
+  REQUIRE(store.txn(request));
+  REQUIRE(node.claims->usage("campus", Family::kV4).total == 4);
+  REQUIRE(node.take(fixed("b", "StatefulSet/shop/db/0/eth0")).error().code ==
+          Code::kResourceExhausted);
+}
+
+TEST_CASE("granted pool: an address that is asked for in another cluster's part") {
+  Drive drive;
+  MemoryStore store(drive.executor(), 5);
+  MemoryKv kv(store);
+  std::string held = grants::encode(parts_of(5, grants::PartState::kHeld));
+  REQUIRE(drive.run(kv.put({grants::parts_key("campus"), held, 0})));
+  TestNode node("n1", drive, std::make_unique<MemoryKv>(store));
+  node.wait_synced();
+  node.set_pools({kCampus});
+  REQUIRE(drive.until([&] { return node.claims->usage("campus", Family::kV4).total == 4; }));
+  ClaimWanted one = wanted("a");
+  one.addresses[0].exact = Ip::parse("10.9.0.9").value();
+  REQUIRE(node.take(one).error().code == Code::kResourceExhausted);
+  one.addresses[0].exact = Ip::parse("10.8.0.9").value();
+  REQUIRE(node.take(one).error().code == Code::kOutOfRange);
+  one.addresses[0].exact = Ip::parse("10.9.0.6").value();
+  REQUIRE(node.take(one));
+}
+
 TEST_CASE(
     "granted pool: a node that has not heard that a part is given back claims nothing in it") {
   Drive drive;

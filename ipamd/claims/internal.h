@@ -116,6 +116,8 @@ class ClaimView final : public RecordView {
   // Of a pool that several clusters share: the record that a new claim must compare, and its
   // revision, 0 when there is none. Nothing: the pool is this cluster's alone.
   std::optional<std::pair<std::string, std::int64_t>> guard(std::string_view pool) const;
+  // In the pool, also where the part is another cluster's.
+  bool is_of_pool(std::string_view pool, Ip ip) const;
 
   Seen find(const PooledIp& address) const;
   SeenClaimant claimant(const std::string& identity) const;

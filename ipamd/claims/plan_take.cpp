@@ -153,6 +153,9 @@ class TakePlanner {
 
   Result<Ip> exact(const std::string& name, const PoolOrder& pool, Ip ip,
                    const std::string& identity) const {
+    if (!pool.contains(ip) && view_.is_of_pool(name, ip))
+      return fail(Code::kResourceExhausted, "{} is in no part of the pool that this cluster has",
+                  ip.str());
     if (!pool.contains(ip))
       return fail(Code::kOutOfRange, "{} is in no range of the pool", ip.str());
     ClaimView::Seen seen = view_.find({name, ip});
@@ -218,7 +221,10 @@ class TakePlanner {
       return fail(Code::kAborted, "{}: its claims have to be read again", wanted.identity);
     auto kept = owned.here.begin();
     if (wish.exact) kept = std::ranges::find(owned.here, *wish.exact, &AddressClaim::ip);
-    if (kept != owned.here.end()) return PooledIp{kept->pool, kept->ip};
+    if (kept != owned.here.end()) {
+      if (auto guard = view_.guard(kept->pool)) guards_.insert(*guard);
+      return PooledIp{kept->pool, kept->ip};
+    }
     if (owned.held.size() >= wanted.room) {
       const AddressClaim& claim = owned.held.front();
       return fail(Code::kAborted, "{}: {} is still {}: try again later", wanted.identity,

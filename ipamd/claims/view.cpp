@@ -84,6 +84,13 @@ std::optional<std::pair<std::string, std::int64_t>> ClaimView::guard(std::string
   return std::pair(grants::parts_key(pool), seen == parts_.end() ? 0 : seen->second.revision);
 }
 
+bool ClaimView::is_of_pool(std::string_view pool, Ip ip) const {
+  auto at = pools_.find(pool);
+  return at != pools_.end() && std::ranges::any_of(at->second.ranges, [&](const IpRange& range) {
+           return range.contains(ip);
+         });
+}
+
 // The order is told what the record says.
 void ClaimView::settle(Pool& pool, Ip ip) {
   if (!pool.order) return;

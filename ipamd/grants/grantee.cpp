@@ -1,5 +1,6 @@
 // The grantee: takes over what the ledger grants it, uses it, gives it back.
 #include <algorithm>
+#include <ranges>
 
 #include "ipamd/grants/grants.h"
 
@@ -110,18 +111,39 @@ class Grantee {
     std::ranges::sort(own.parts, {},
                       [](const Part& part) { return std::tie(part.range, part.id); });
     own.forgetful = false;
+    hold_again(listed);
     if (own.parts != before) own.seen = ledger.sequence;
   }
 
-  // The emptiest end first: nodes prefer low addresses.
+  std::int64_t held() const {
+    return std::ranges::count(step_.parts.parts, PartState::kHeld, &Part::state);
+  }
+
+  // The emptiest first, of them the last one; also one with pods: no new ones come, and the ones
+  // that are there go in time. A fixed address is kept, so its part is.
   void shrink() {
-    PoolParts& own = step_.parts;
-    std::int64_t held = std::ranges::count(own.parts, PartState::kHeld, &Part::state);
-    for (auto part = own.parts.rbegin(); part != own.parts.rend() && held > own.wanted; ++part) {
-      if (part->state != PartState::kHeld || facts_.busy.contains(part->range)) continue;
-      part->state = PartState::kReturning;
-      --held;
+    std::multimap<std::size_t, Part*> surplus;  // by the addresses in use; one that rests counts
+    for (Part& part : step_.parts.parts | std::views::reverse) {
+      if (part.state != PartState::kHeld || facts_.pinned.contains(part.range)) continue;
+      auto used = facts_.in_use.find(part.range);
+      std::size_t least = facts_.busy.contains(part.range) ? 1 : 0;
+      surplus.emplace(used == facts_.in_use.end() ? least : used->second, &part);
     }
+    std::int64_t many = held() - step_.parts.wanted;
+    for (auto& [used, part] : surplus)
+      if (many-- > 0) part->state = PartState::kReturning;
+  }
+
+  // One that was marked and is needed again: the home has not heard that it was returned, as it
+  // was not. Not one that an operator gave to others.
+  void hold_again(const std::set<std::int64_t>& listed) {
+    std::int64_t lacks = step_.parts.wanted - held();
+    for (Part& part : step_.parts.parts)
+      if (lacks > 0 && part.state == PartState::kReturning && listed.contains(part.id) &&
+          facts_.busy.contains(part.range)) {
+        part.state = PartState::kHeld;
+        --lacks;
+      }
   }
 
   // Not one that is marked in this step: until that is written, it may get a claim.

@@ -154,6 +154,8 @@ struct GranteeFacts {
   // Read after PoolParts: of its parts, and of those that the pool is cut into, the ones in which
   // an address is in use, kept, or must rest.
   std::set<Prefix> busy;
+  std::map<Prefix, std::size_t> in_use;  // of its parts: how many addresses pods have; absent: none
+  std::set<Prefix> pinned;               // parts with an address that is fixed for somebody
   std::int64_t wanted = 0;
   bool leaving = false;  // the pool gives out nothing any more
   std::int64_t random = 1;

@@ -24,6 +24,8 @@ struct Pair {
   std::map<std::string, std::uint64_t> stores{{"east", 1}, {"west", 2}};
   std::map<std::string, std::int64_t> wanted{{"east", 1}, {"west", 1}};
   std::map<std::string, std::set<Prefix>> busy;
+  std::map<Prefix, std::size_t> in_use;  // of west
+  std::set<Prefix> pinned;
   std::vector<std::string> problems;
   std::int64_t numbers = 1000;
   bool apart = false;  // west and east do not hear each other
@@ -51,6 +53,8 @@ struct Pair {
     facts.store_id = stores[name];
     if (ledger && !(apart && name == "west")) facts.ledger = *ledger;
     facts.busy = busy[name];
+    if (name == "west") facts.in_use = in_use;
+    facts.pinned = pinned;
     facts.wanted = wanted[name];
     facts.random = numbers += 7919;
     GranteeStep step = next_parts(parts[name], facts);
@@ -130,6 +134,33 @@ TEST_CASE("grants: a part is given back in two steps, and only when it is empty"
   pair.busy["west"] = {prefix("10.9.0.12/30")};
   pair.settle(3);
   REQUIRE(pair.held("west") == "10.9.0.4/30 10.9.0.12/30 returning");
+  REQUIRE(pair.held("east") == "10.9.0.0/30 10.9.0.8/30");
+}
+
+TEST_CASE("grants: of parts with addresses in use, the emptiest drain, none with fixed ones") {
+  Pair pair;
+  pair.start();
+  pair.wanted["west"] = 3;
+  pair.settle();
+  for (int start : {4, 8, 12}) {
+    Prefix part = prefix(fmt::format("10.9.0.{}/30", start));
+    pair.busy["west"].insert(part);
+    pair.in_use[part] = static_cast<std::size_t>(16 - start) / 4;
+  }
+  pair.pinned = {prefix("10.9.0.12/30")};
+  pair.wanted["west"] = 2;
+  pair.wanted["east"] = 2;
+  pair.settle();
+  REQUIRE(pair.held("west") == "10.9.0.4/30 10.9.0.8/30 returning 10.9.0.12/30");
+  // West needs it again before it is empty.
+  pair.wanted["west"] = 3;
+  pair.settle();
+  REQUIRE(pair.held("west") == "10.9.0.4/30 10.9.0.8/30 10.9.0.12/30");
+  pair.wanted["west"] = 2;
+  pair.busy["west"].erase(prefix("10.9.0.8/30"));
+  pair.in_use.erase(prefix("10.9.0.8/30"));
+  pair.settle();
+  REQUIRE(pair.held("west") == "10.9.0.4/30 10.9.0.12/30");
   REQUIRE(pair.held("east") == "10.9.0.0/30 10.9.0.8/30");
 }
 

@@ -105,6 +105,10 @@ class World {
       facts.ledger = read(clusters_["a"].ledgers, truly);
     for (const Prefix& part : all_parts())
       if (in_use(cluster.store, part)) facts.busy.insert(part);
+    for (const auto& [ip, pod] : cluster.store.claims) {
+      ++facts.in_use[Prefix(ip, kPartLength)];
+      if (pod % 5 == 0) facts.pinned.insert(Prefix(ip, kPartLength));
+    }
     facts.wanted = cluster.wanted;
     facts.random = number();
     cluster.grantee_step = {cluster.store.parts, next_parts(cluster.store.parts, facts).parts};
