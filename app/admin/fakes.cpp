@@ -260,7 +260,12 @@ Answer<api::ShowPoolResponse> FakeHandlers::show(api::ShowPoolRequest request, C
 
 Answer<api::ReclaimPoolResponse> FakeHandlers::reclaim(api::ReclaimPoolRequest request, Caller) {
   if (request.cluster() == "missing") co_return fail(Code::kNotFound, "missing has nothing");
-  co_return api::ReclaimPoolResponse();
+  api::ReclaimPoolResponse response;
+  response.set_pool(request.pool());
+  response.set_cluster(request.cluster());
+  response.set_reclaimed(!request.dry_run());
+  response.add_parts("10.9.0.16/28");
+  co_return response;
 }
 
 Answer<api::ListPoolsResponse> FakeHandlers::list(api::ListPoolsRequest request, Caller) {

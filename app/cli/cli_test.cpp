@@ -210,7 +210,11 @@ TEST_CASE("commands and what they print") {
        "\n"
        "PART         CLUSTER  STATE\n"
        "10.9.0.0/28  east     held\n"},
-      {"pool reclaim", "pool reclaim racks --cluster-is-gone west", ""},
+      {"pool reclaim", "pool reclaim racks --cluster-is-gone west --yes",
+       "Pool:       racks\n"
+       "Cluster:    west\n"
+       "Reclaimed:  yes\n"
+       "Parts:      10.9.0.16/28\n"},
       {"node list", "node list",
        "NODE    ALIVE  ADDRESSES   BLOCKS       INTERFACES  CLAIMS  POOL BLOCKS\n"
        "east-1  yes    172.18.0.2  10.1.1.0/24  3           0       0\n"},

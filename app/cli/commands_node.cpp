@@ -1,5 +1,5 @@
-// node: the nodes of a cluster, and what one holds that will never come back. Forgetting is asked
-// about first: nothing brings back what it gives up. pool show and reclaim: the same of clusters.
+// node: the nodes of a cluster, and what one holds that will never come back. pool show and
+// reclaim: the same of clusters. Both are asked about first: nothing brings back what is given up.
 #include "app/cli/commands_node.h"
 
 #include <unistd.h>
@@ -14,6 +14,11 @@ struct ForgetOptions {
   bool yes = false;
 };
 
+struct ReclaimOptions {
+  api::ReclaimPoolRequest request;
+  bool yes = false;
+};
+
 View forget_view() {
   return {
       .facts = {{"Node", "node"}, {"Forgotten", "forgotten"}},
@@ -21,29 +26,52 @@ View forget_view() {
                     {{"WHAT", "what"}, {"NAME", "name"}, {"POOL", "pool"}, {"WHOSE", "whose"}}}}};
 }
 
-Result<void> confirm(Session& session, const ForgetOptions& options) {
-  if (options.yes || options.request.dry_run()) return {};
+// Asks for `name` to be typed.
+Result<void> confirm(const std::string& question, const std::string& name) {
   if (::isatty(STDIN_FILENO) == 0)
     return fail(Code::kFailedPrecondition,
                 "nothing was done: without a terminal to ask, say --yes or --dry-run");
-  api::ForgetNodeRequest look = options.request;
-  look.set_dry_run(true);
-  TRY(held, session.call<api::NodeApi>(&api::NodeApi::Stub::Forget, look));
-  Session::warn(
-      fmt::format("Node {} holds {} things (--dry-run lists them). If any of its pods "
-                  "still runs, another pod gets its address.",
-                  options.request.node(), held.holdings_size()));
-  Session::warn("Type the node's name to forget it:");
+  Session::warn(question);
+  Session::warn(fmt::format("Type {} to go on:", name));
   std::string typed;
-  if (!std::getline(std::cin, typed) || typed != options.request.node())
+  if (!std::getline(std::cin, typed) || typed != name)
     return fail(Code::kFailedPrecondition, "nothing was done");
   return {};
 }
 
 Result<void> forget(Session& session, const ForgetOptions& options) {
-  TRY_OK(confirm(session, options));
-  TRY(done, session.call<api::NodeApi>(&api::NodeApi::Stub::Forget, options.request));
+  const api::ForgetNodeRequest& request = options.request;
+  if (!options.yes && !request.dry_run()) {
+    api::ForgetNodeRequest look = request;
+    look.set_dry_run(true);
+    TRY(held, session.call<api::NodeApi>(&api::NodeApi::Stub::Forget, look));
+    TRY_OK(confirm(fmt::format("Node {} holds {} things (--dry-run lists them). If any of its pods "
+                               "still runs, another pod gets its address.",
+                               request.node(), held.holdings_size()),
+                   request.node()));
+  }
+  TRY(done, session.call<api::NodeApi>(&api::NodeApi::Stub::Forget, request));
   return session.print(done, forget_view());
+}
+
+Result<void> reclaim(Session& session, const ReclaimOptions& options) {
+  const api::ReclaimPoolRequest& request = options.request;
+  if (!options.yes && !request.dry_run()) {
+    api::ReclaimPoolRequest look = request;
+    look.set_dry_run(true);
+    TRY(has, session.call<api::SharedPoolApi>(&api::SharedPoolApi::Stub::Reclaim, look));
+    TRY_OK(
+        confirm(fmt::format("Cluster {} has {} parts of {} (--dry-run lists them). If any of its "
+                            "pods still runs, another pod gets its address.",
+                            request.cluster(), has.parts_size(), request.pool()),
+                request.cluster()));
+  }
+  TRY(done, session.call<api::SharedPoolApi>(&api::SharedPoolApi::Stub::Reclaim, request));
+  return session.print(done, {.facts = {{"Pool", "pool"},
+                                        {"Cluster", "cluster"},
+                                        {"Reclaimed", "reclaimed"},
+                                        {"Parts", "parts"}},
+                              .sections = {}});
 }
 
 }  // namespace
@@ -99,19 +127,24 @@ void add_shared_pools(CLI::App* pool, Session& session) {
                      {{"PART", "range"}, {"CLUSTER", "cluster"}, {"STATE", "state"}},
                      "no part is granted"}}});
 
-  auto reclaimed = std::make_shared<api::ReclaimPoolRequest>();
-  CLI::App* reclaim = add_command(
+  auto options = std::make_shared<ReclaimOptions>();
+  CLI::App* command = add_command(
       pool, "reclaim", "Take back the parts of a cluster that is gone for ever with all its pods",
-      "tombolo pool reclaim racks --cluster-is-gone west   # at the pool's home");
-  text_option(reclaim, "POOL", "Its name", [reclaimed](const std::string& text) {
-    reclaimed->set_pool(text);
+      "tombolo pool reclaim racks --cluster-is-gone west --dry-run   # at the pool's home\n"
+      "tombolo pool reclaim racks --cluster-is-gone west");
+  text_option(command, "POOL", "Its name", [options](const std::string& text) {
+    options->request.set_pool(text);
   })->required();
-  text_option(reclaim, "--cluster-is-gone",
-              "The cluster. If any of its pods still runs, another pod gets its address",
-              [reclaimed](const std::string& text) { reclaimed->set_cluster(text); })
+  text_option(command, "--cluster-is-gone", "The cluster. Refused while its store answers",
+              [options](const std::string& text) { options->request.set_cluster(text); })
       ->required();
-  answers_with<api::SharedPoolApi>(reclaim, session, reclaimed, &api::SharedPoolApi::Stub::Reclaim,
-                                   {});
+  auto* dry = command->add_flag_function(
+      "--dry-run", [options](std::int64_t count) { options->request.set_dry_run(count > 0); },
+      "Only say which parts it has");
+  command->add_flag("--yes", options->yes, "Do not ask")->excludes(dry);
+  command->callback([&session, options] {
+    session.action = [&session, options] { return reclaim(session, *options); };
+  });
 }
 
 }  // namespace tombolo::cli

@@ -115,6 +115,7 @@ class RealController final : public Controller {
     pools_.start(settling_);
     context_.tasks.spawn("claims janitor", janitor_.run());
     context_.tasks.spawn("sweep claims", sweep_.run());
+    grants_.on_granted([this] { pools_.reconsider(); });
     grants_.start();
     if (!sync_) return;
     sync_->start();
@@ -172,15 +173,18 @@ class RealController final : public Controller {
       if (!of_services) return std::nullopt;
       uses = std::move(*of_services);
     }
+    auto granted = grants_.granted_to_others();
+    if (!granted) return std::nullopt;
+    std::ranges::move(*granted, std::back_inserter(uses));
     std::ranges::move(claimed_uses(tables_), std::back_inserter(uses));
     return uses;
   }
 
-  std::vector<SharedPool> pools_of_clusters() const {
-    std::vector<PoolObject> objects;
-    for (const Table<PoolObject>* table : {&pools_.pools(), &pools_.reservations()})
-      for (const auto& [key, versioned] : table->rows()) objects.push_back(versioned.row);
-    return shared_pools(objects);
+  std::vector<SharedPool> pools_of_clusters() {
+    std::pair now(pools_.pools().revision(), pools_.reservations().revision());
+    if (now != shared_at_) shared_pools_ = shared_pools(pools_.in_force());
+    shared_at_ = now;
+    return shared_pools_;
   }
 
   void add_remote(const FleetMember& member) {
@@ -284,6 +288,8 @@ class RealController final : public Controller {
   PoolKeeper pools_;
   LoadBalancerPools service_pools_;
   PoolGrants grants_;
+  std::vector<SharedPool> shared_pools_;
+  std::pair<std::uint64_t, std::uint64_t> shared_at_;  // revisions of pools and reservations
   FleetMembers members_;
   std::unique_ptr<ControllerSync> sync_;
   std::map<std::string, FleetMember> wanted_;  // clusters that should be linked

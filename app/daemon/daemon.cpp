@@ -190,8 +190,9 @@ class Daemon {
           make_shared_pool_handlers(config_.cluster().name(), controller_->grants());
     }
     status_handlers_ = make_status_handlers(view);
-    pool_handlers_ = make_pool_handlers(view);
-    ip_handlers_ = make_ip_handlers(view, controller_ ? &controller_->janitor() : nullptr);
+    const PoolGrants* grants = controller_ ? &controller_->grants() : nullptr;
+    pool_handlers_ = make_pool_handlers(view, grants);
+    ip_handlers_ = make_ip_handlers(view, grants, controller_ ? &controller_->janitor() : nullptr);
     policy_handlers_ = make_policy_handlers(view);
     admin::AdminHandlers handlers;
     handlers.status = status_handlers_.get();

@@ -14,6 +14,7 @@ namespace {
 
 // etcd takes 128 operations and comparisons in a transaction.
 constexpr std::size_t kAtOnce = 50;
+constexpr std::int64_t kPage = 1000;
 
 Error lives_error(const std::string& node) {
   return fail(Code::kFailedPrecondition,
@@ -55,10 +56,16 @@ NodeForgetter::NodeForgetter(Options options, std::string cluster, ControllerTab
       janitor_(janitor),
       context_(context) {}
 
-Result<std::vector<NodeHolding>> NodeForgetter::holdings(const std::string& node) const {
+Result<void> NodeForgetter::synced() const {
   if (!tables_.claims.synced() || !tables_.pool_blocks.synced() || !tables_.node_blocks.synced() ||
       !tables_.attachments.synced() || !tables_.nodes.synced())
     return fail(Code::kUnavailable, "the store has not been read yet: try again");
+  return {};
+}
+
+Result<std::vector<NodeHolding>> NodeForgetter::holdings(const std::string& node) const {
+  if (node.empty()) return fail(Code::kInvalidArgument, "which node? Its name is empty");
+  TRY_OK(synced());
   std::vector<NodeHolding> held;
   using enum NodeHolding::Kind;
   for (const auto& [key, versioned] : tables_.claims.rows())
@@ -96,6 +103,28 @@ asio::awaitable<Result<bool>> NodeForgetter::lives(std::string node) const {
   co_return false;
 }
 
+asio::awaitable<Result<std::set<std::string, std::less<>>>> NodeForgetter::living() const {
+  CO_TRY_OK(synced());
+  std::set<std::string, std::less<>> nodes;
+  for (std::string_view kind : {kAlivePrefix, records::kReachPrefix}) {
+    RangeRequest request;
+    request.key = kind;
+    request.range_end = prefix_end(kind);
+    request.limit = kPage;
+    request.keys_only = true;
+    while (true) {
+      CO_TRY(page, co_await context_.kv.range(request));
+      for (const KeyValue& kv : page.kvs) {
+        std::string_view rest = std::string_view(kv.key).substr(kind.size());
+        nodes.emplace(rest.substr(0, rest.find('/')));
+      }
+      if (!page.more || page.kvs.empty()) break;
+      request.key = page.kvs.back().key + '\0';
+    }
+  }
+  co_return nodes;
+}
+
 Compare NodeForgetter::not_alive(const std::string& node) {
   Compare compare;
   compare.key = alive_key(node);
@@ -107,6 +136,7 @@ asio::awaitable<Result<std::vector<NodeHolding>>> NodeForgetter::forget(std::str
   CO_TRY(held, holdings(node));
   CO_TRY(alive, co_await lives(node));
   if (alive) co_return std::unexpected(lives_error(node));
+  CO_TRY_OK(co_await erase_routes(node));
   CO_TRY_OK(co_await release_claims(node));
   CO_TRY_OK(co_await release_pool_blocks(node));
   CO_TRY_OK(co_await erase_ip_records(node));
@@ -174,6 +204,15 @@ asio::awaitable<Result<void>> NodeForgetter::release_pool_blocks(std::string nod
   co_return Result<void>{};
 }
 
+// First of all: an address that is somebody else's in a moment must not lead here.
+asio::awaitable<Result<void>> NodeForgetter::erase_routes(std::string node) {
+  TxnRequest request;
+  std::string prefix = fmt::format("{}{}/", records::kRoutedPrefix, node);
+  Delete gone{prefix, prefix_end(prefix)};
+  request.then.emplace_back(std::move(gone));
+  co_return co_await write(node, std::move(request));
+}
+
 // The addresses of its pods, unless a record says by now that another node is their host.
 asio::awaitable<Result<void>> NodeForgetter::erase_ip_records(std::string node) {
   std::set<std::string> keys;
@@ -204,11 +243,9 @@ asio::awaitable<Result<void>> NodeForgetter::erase_ip_records(std::string node) 
 
 asio::awaitable<Result<void>> NodeForgetter::erase_records(std::string node) {
   TxnRequest request;
-  for (std::string_view kind : {records::kLeasesPrefix, records::kRoutedPrefix}) {
-    std::string prefix = fmt::format("{}{}/", kind, node);
-    Delete gone{prefix, prefix_end(prefix)};
-    request.then.emplace_back(std::move(gone));
-  }
+  std::string prefix = fmt::format("{}{}/", records::kLeasesPrefix, node);
+  Delete gone{prefix, prefix_end(prefix)};
+  request.then.emplace_back(std::move(gone));
   Delete record{cilium::keys::node(cluster_, node), ""};
   request.then.emplace_back(std::move(record));
   CO_TRY_OK(co_await write(node, std::move(request)));

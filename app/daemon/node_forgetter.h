@@ -8,6 +8,7 @@
 // and the next call goes on. Controller; control thread.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,16 +46,20 @@ class NodeForgetter {
   Result<std::vector<NodeHolding>> holdings(const std::string& node) const;
   // kUnavailable: the store is away.
   asio::awaitable<Result<bool>> lives(std::string node) const;
+  // All that live. kUnavailable: the store is away, or not everything was read of it yet.
+  asio::awaitable<Result<std::set<std::string, std::less<>>>> living() const;
 
   // Gives all of it up: what it was. kFailedPrecondition: its agent lives; else as above, and
   // kAborted: something changed meanwhile, and another call does the rest.
   asio::awaitable<Result<std::vector<NodeHolding>>> forget(std::string node);
 
  private:
+  Result<void> synced() const;
   static Compare not_alive(const std::string& node);
   asio::awaitable<Result<void>> write(std::string node, TxnRequest request);
   asio::awaitable<Result<void>> release_claims(std::string node);
   asio::awaitable<Result<void>> release_pool_blocks(std::string node);
+  asio::awaitable<Result<void>> erase_routes(std::string node);
   asio::awaitable<Result<void>> erase_ip_records(std::string node);
   asio::awaitable<Result<void>> erase_records(std::string node);
   asio::awaitable<Result<void>> erase_node_blocks(std::string node);

@@ -2,6 +2,7 @@
 #include "app/daemon/node_forgetter.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "app/daemon/block_assigner.h"
 #include "app/daemon/node_presence.h"
@@ -29,13 +30,28 @@ Result<Node> decode_node(const KeyValue& kv) {
   return cilium::node_row_of(record);
 }
 
+// Before its n-th transaction from now on the agent of n1 is back.
+class RevivingKv final : public MemoryKv {
+ public:
+  using MemoryKv::MemoryKv;
+  asio::awaitable<Result<TxnResult>> txn(TxnRequest request) override {
+    if (revives_before-- == 0) {
+      Put alive{alive_key("n1"), "", 0};
+      auto put = co_await MemoryKv::put(std::move(alive));
+      REQUIRE(put);
+    }
+    co_return co_await MemoryKv::txn(std::move(request));
+  }
+  int revives_before = -1;
+};
+
 struct World {
   Drive drive;
   std::unique_ptr<Clock> clock = make_system_clock();
   std::unique_ptr<Rng> rng = make_seeded_rng(1);
   TaskGroup tasks{drive.executor()};
   MemoryStore store{drive.executor()};
-  MemoryKv kv{store};
+  RevivingKv kv{store};
   ControllerTables tables;
   RoleContext context{kv, tasks, *clock, *rng, Logger()};
   Table<PlanBlock>::Writer plan = tables.plan_blocks.take_writer("test");
@@ -171,7 +187,21 @@ TEST_CASE("node forget: everything that the node held, and nothing of another on
   REQUIRE(world.has("tombolo/v1/blocks/n3/10.1.0.0/24"));
 }
 
-TEST_CASE("node forget: not while its agent lives, also when it comes back in the middle") {
+TEST_CASE("node forget: an agent that comes back in the middle stops it") {
+  int before = GENERATE(0, 1, 2, 3, 4, 5);
+  World world;
+  world.fill();
+  world.kv.revives_before = before;
+  auto stopped = world.drive.run(world.forgetter.forget("n1"));
+  INFO("before transaction " << before);
+  REQUIRE_FALSE(stopped);
+  REQUIRE(stopped.error().code == Code::kFailedPrecondition);
+  world.drive.settle();
+  REQUIRE(world.blocks_of("n1") == 1);
+  REQUIRE(world.has("tombolo/v1/block-owners/10.1.0.0/24"));
+}
+
+TEST_CASE("node forget: not while its agent lives") {
   World world;
   world.fill();
   world.presence.emplace("n1", world.context, 2s);

@@ -5,26 +5,9 @@
 #include <boost/algorithm/string/join.hpp>
 
 #include "app/daemon/pool_grants_remote.h"
-#include "core/records/records.h"
 
 namespace tombolo {
 namespace {
-
-constexpr std::int64_t kPage = 1000;
-
-FollowOptions follow_options(const std::string& cluster, std::string_view prefix,
-                             Duration retry_cap) {
-  FollowOptions options;
-  options.name = fmt::format("{} {}", cluster, prefix);
-  options.prefix = prefix;
-  options.retry_cap = retry_cap;
-  return options;
-}
-
-std::int64_t unix_ms_of(const Clock& clock) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(clock.wall_now().time_since_epoch())
-      .count();
-}
 
 // A few pods more or less are no news: every change makes claims under way compare again.
 std::int64_t wanted_now(std::size_t in_use, const std::optional<grants::PoolParts>& before,
@@ -37,42 +20,6 @@ std::int64_t wanted_now(std::size_t in_use, const std::optional<grants::PoolPart
 
 }  // namespace
 
-std::vector<SharedPool> shared_pools(const std::vector<PoolObject>& objects) {
-  std::vector<SharedPool> shared;
-  auto catalog = catalog_of(objects);
-  if (!catalog) return shared;
-  for (const IpPool& pool : catalog->pools()) {
-    if (!pool.sharing) continue;
-    SharedPool one{pool.name, *pool.sharing, {}, pool.rest.wanted_ms, pool.disabled};
-    for (const IpRange& range : catalog->usable(pool))
-      one.addresses.emplace_back(range.first, range.last);
-    shared.push_back(std::move(one));
-  }
-  return shared;
-}
-
-PoolGrants::Remote::Remote(std::string cluster, std::unique_ptr<Kv> store, Duration retry_cap,
-                           RoleContext context)
-    : store_(std::move(store)),
-      tasks_(context.tasks),
-      ledgers_(grants::decode_ledger, context.log.with("remote", cluster)),
-      parts_(grants::decode_parts, context.log.with("remote", cluster)),
-      ledger_follower_(follow_options(cluster, grants::kLedgersPrefix, retry_cap), *store_,
-                       ledgers_, tasks_, context.clock, context.rng, context.log),
-      parts_follower_(follow_options(cluster, grants::kPartsPrefix, retry_cap), *store_, parts_,
-                      tasks_, context.clock, context.rng, context.log) {}
-
-void PoolGrants::Remote::start() {
-  started_ = true;
-  tasks_.spawn("remote ledgers", ledger_follower_.run());
-  tasks_.spawn("remote parts", parts_follower_.run());
-}
-
-asio::awaitable<void> PoolGrants::Remote::stop() {
-  tasks_.cancel();
-  co_await tasks_.join();
-}
-
 PoolGrants::PoolGrants(Options options, std::string cluster, const Table<AddressClaim>& claims,
                        Pools pools, Table<ReconcileStatus>::Writer status, RoleContext context)
     : options_(options),
@@ -80,7 +27,8 @@ PoolGrants::PoolGrants(Options options, std::string cluster, const Table<Address
       claims_(claims),
       pools_(std::move(pools)),
       status_(status),
-      context_(context) {}
+      context_(context),
+      records_(context.kv, context.clock) {}
 
 PoolGrants::~PoolGrants() = default;
 
@@ -90,254 +38,168 @@ void PoolGrants::start() {
 
 asio::awaitable<void> PoolGrants::add_remote(std::string cluster, std::unique_ptr<Kv> store) {
   co_await remove_remote(cluster);
+  if (context_.tasks.cancelled()) co_return;
   auto remote =
       std::make_unique<Remote>(cluster, std::move(store), options_.follow_retry_cap, context_);
   remotes_.insert_or_assign(cluster, std::move(remote));
 }
 
+// A shutdown ends the wait for its tasks: then it stays with this, which outlives every task.
 asio::awaitable<void> PoolGrants::remove_remote(std::string cluster) {
-  auto at = remotes_.find(cluster);
-  if (at == remotes_.end()) co_return;
-  std::unique_ptr<Remote> leaving = std::move(at->second);
-  remotes_.erase(at);
-  co_await leaving->stop();
+  auto found = remotes_.extract(cluster);
+  if (found.empty()) co_return;
+  auto place = leaving_.insert(leaving_.end(), std::move(found.mapped()));
+  co_await (*place)->stop();
+  if (!context_.tasks.cancelled()) leaving_.erase(place);
 }
 
 asio::awaitable<void> PoolGrants::run() {
   while (!context_.tasks.cancelled()) {
-    std::vector<SharedPool> pools = co_await pools_now();
-    for (const SharedPool& pool : pools) {
-      auto done = co_await step(pool);
-      if (context_.tasks.cancelled()) co_return;
-      if (!done) standing_[pool.name].problems = {done.error().text()};
-      report(pool.name);
+    auto pools = co_await pools_now();
+    if (!pools) {
+      tell("", pools.error().text());
+    } else {
+      tell("", "");
+      for (const SharedPool& pool : *pools) {
+        auto done = co_await step(pool);
+        if (context_.tasks.cancelled()) co_return;
+        if (done)
+          standing_[pool.name] = std::move(*done);
+        else
+          standing_[pool.name].problems = {done.error().text()};
+        report(pool.name);
+      }
+      forget_standing(*pools);
     }
-    std::erase_if(standing_, [&](const auto& entry) {
-      bool gone = std::ranges::find(pools, entry.first, &SharedPool::name) == pools.end();
-      if (gone) status_.erase("pool grants|" + entry.first);
-      return gone;
-    });
     if (auto slept = co_await context_.clock.sleep_for(options_.tick); !slept) co_return;
   }
 }
 
-// Those in force, and those that are no more but of which this cluster still has parts.
-asio::awaitable<std::vector<SharedPool>> PoolGrants::pools_now() {
+void PoolGrants::forget_standing(const std::vector<SharedPool>& pools) {
+  std::erase_if(standing_, [&](const auto& entry) {
+    bool gone = std::ranges::find(pools, entry.first, &SharedPool::name) == pools.end();
+    if (gone) status_.erase("pool grants|" + entry.first);
+    if (gone) told_.erase(entry.first);
+    return gone;
+  });
+}
+
+// Those in force, and those that are no more but of which this cluster still has parts, or as their
+// home has given parts to others.
+asio::awaitable<Result<std::vector<SharedPool>>> PoolGrants::pools_now() {
+  std::map<std::string, SharedPool> left;
+  CO_TRY_OK(co_await read_ledgers(left));
+  CO_TRY_OK(co_await read_parts(left));
   std::vector<SharedPool> pools = pools_();
-  RangeRequest request;
-  request.key = grants::kPartsPrefix;
-  request.range_end = prefix_end(grants::kPartsPrefix);
-  request.limit = kPage;
-  auto records = co_await context_.kv.range(std::move(request));
-  if (records)
-    for (const KeyValue& kv : records->kvs) {
-      auto parts = grants::decode_parts(kv);
-      if (!parts || parts->parts.empty() ||
-          std::ranges::find(pools, parts->pool, &SharedPool::name) != pools.end())
-        continue;
-      SharedPool left;
-      left.name = parts->pool;
-      left.sharing.home = parts->home;
-      left.sharing.part_length = parts->parts.front().range.length();
-      left.leaving = true;
-      pools.push_back(std::move(left));
-    }
+  for (const SharedPool& pool : pools) left.erase(pool.name);
+  for (auto& [name, pool] : left) pools.push_back(std::move(pool));
   if (!pools.empty())
     for (auto& [cluster, remote] : remotes_)
       if (!remote->started()) remote->start();
   co_return pools;
 }
 
-asio::awaitable<Result<PoolGrants::Own>> PoolGrants::read(std::string key) {
-  RangeRequest request;
-  request.key = std::move(key);
-  CO_TRY(found, co_await context_.kv.range(std::move(request)));
-  Own own;
-  own.store_id = found.cluster_id;
-  if (!found.kvs.empty()) {
-    own.pair = std::move(found.kvs.front());
-    own.revision = own.pair->mod_revision;
+asio::awaitable<Result<void>> PoolGrants::read_parts(std::map<std::string, SharedPool>& left) {
+  std::string prefix(grants::kPartsPrefix);
+  CO_TRY(records, co_await records_.all(std::move(prefix)));
+  for (const KeyValue& kv : records) {
+    CO_TRY(parts, grants::decode_parts(kv));
+    if (parts.parts.empty()) continue;
+    SharedPool pool;
+    pool.name = parts.pool;
+    pool.sharing.home = parts.home;
+    pool.sharing.part_length = parts.parts.front().range.length();
+    pool.leaving = true;
+    left.try_emplace(parts.pool, std::move(pool));
   }
-  co_return own;
+  co_return Result<void>{};
 }
 
-asio::awaitable<Result<bool>> PoolGrants::write(std::string key, std::int64_t revision,
-                                                std::string value) {
-  TxnRequest request;
-  Compare same;
-  same.key = key;
-  same.number = revision;
-  Put put{std::move(key), std::move(value), 0};
-  request.compares.push_back(std::move(same));
-  request.then.emplace_back(std::move(put));
-  CO_TRY(done, co_await context_.kv.txn(std::move(request)));
-  co_return done.succeeded;
-}
-
-void PoolGrants::note(Used& used, const SharedPool& pool, const std::vector<grants::Part>& parts,
-                      const AddressClaim& claim) const {
-  if (claim.pool != pool.name) return;
-  bool resting = claim.released_unix_ms + pool.rest_ms > unix_ms_of(context_.clock);
-  if (!claim.free()) ++used.in_use;
-  if (claim.free() && !resting) return;
-  if (pool.sharing.part_length <= bits_of(claim.ip.family()))
-    used.busy.insert(Prefix(claim.ip, pool.sharing.part_length));
-  for (const grants::Part& part : parts)
-    if (part.range.contains(claim.ip)) used.busy.insert(part.range);
-}
-
-PoolGrants::Used PoolGrants::claims_as_heard(const SharedPool& pool,
-                                             const std::vector<grants::Part>& parts) const {
-  Used used;
-  std::string prefix = pool.name + "/";
-  for (auto at = claims_.rows().lower_bound(prefix);
-       at != claims_.rows().end() && at->first.starts_with(prefix); ++at)
-    note(used, pool, parts, at->second.row);
-  return used;
-}
-
-// A claim that cannot be read is somebody's.
-asio::awaitable<Result<PoolGrants::Used>> PoolGrants::claims_in_store(
-    SharedPool pool, std::vector<grants::Part> parts) {
-  Used used;
-  RangeRequest request;
-  request.key = fmt::format("{}{}/", records::kClaimsPrefix, pool.name);
-  request.range_end = prefix_end(request.key);
-  request.limit = kPage;
-  while (true) {
-    CO_TRY(page, co_await context_.kv.range(request));
-    request.revision = page.revision;
-    for (const KeyValue& kv : page.kvs) {
-      CO_TRY(claim, records::decode_claim(kv));
-      note(used, pool, parts, claim);
-    }
-    if (!page.more || page.kvs.empty()) break;
-    request.key = page.kvs.back().key + '\0';
-  }
-  co_return used;
-}
-
-asio::awaitable<Result<void>> PoolGrants::step(SharedPool pool) {
-  Standing& standing = standing_[pool.name];
-  standing.problems.clear();
-  if (!claims_.synced()) co_return Result<void>{};
-  std::string key = grants::parts_key(pool.name);
-  CO_TRY(own, co_await read(key));
+// That nothing is left in a part must be true after it was marked: the mirror may be behind.
+asio::awaitable<Result<PoolUsage>> PoolGrants::usage(SharedPool pool, PoolRecords::Own own,
+                                                     std::optional<grants::PoolParts> before) {
   if (store_id_ != own.store_id) {
     store_id_ = own.store_id;
     store_since_ = context_.clock.now();
   }
+  if ((!before || before->store_id != own.store_id) &&
+      context_.clock.now() - store_since_ < options_.settle)
+    co_return fail(Code::kUnavailable,
+                   "the store is new or was put back: nodes have {} s to say what they hold",
+                   std::chrono::ceil<std::chrono::seconds>(options_.settle).count());
+  std::vector<grants::Part> parts;
+  if (before) parts = before->parts;
+  PoolUsage used = records_.usage_as_heard(claims_, pool, parts);
+  bool returns = std::ranges::any_of(parts, [&](const grants::Part& part) {
+    return part.state == grants::PartState::kReturning && !used.busy.contains(part.range);
+  });
+  if (!returns) co_return used;
+  co_return co_await records_.usage(std::move(pool), std::move(parts));
+}
+
+asio::awaitable<Result<PoolGrants::Standing>> PoolGrants::step(SharedPool pool) {
+  if (!claims_.synced())
+    co_return fail(Code::kUnavailable, "the claims of this cluster have not been read yet");
+  Standing standing = standing_[pool.name];
+  std::string key = grants::parts_key(pool.name);
+  CO_TRY(own, co_await records_.read(key));
   std::optional<grants::PoolParts> before;
   if (own.pair) {
     CO_TRY(parts, grants::decode_parts(*own.pair));
     before = std::move(parts);
   }
-  if ((!before || before->store_id != own.store_id) &&
-      context_.clock.now() - store_since_ < options_.settle)
-    co_return fail(Code::kUnavailable,
-                   "the store is new or was put back: nodes have {} s to say "
-                   "what they hold",
-                   std::chrono::ceil<std::chrono::seconds>(options_.settle).count());
-  std::vector<grants::Part> parts;
-  if (before) parts = before->parts;
-  Used used = claims_as_heard(pool, parts);
-  bool returns = std::ranges::any_of(parts, [&](const grants::Part& part) {
-    return part.state == grants::PartState::kReturning && !used.busy.contains(part.range);
-  });
-  // That nothing is left in a part must be true after it was marked: the mirror may be behind.
-  if (returns) {
-    CO_TRY(exactly, co_await claims_in_store(pool, parts));
-    used = std::move(exactly);
-  }
+  CO_TRY(used, co_await usage(pool, own, before));
   grants::GranteeFacts facts;
   facts.pool = pool.name;
   facts.self = cluster_;
   facts.home = pool.sharing.home;
   facts.store_id = own.store_id;
   facts.busy = used.busy;
+  facts.in_use = used.by_part;
+  facts.pinned = used.pinned;
   facts.leaving = pool.leaving;
   facts.random = number();
   if (!pool.addresses.empty())
     facts.wanted = wanted_now(used.in_use, before,
                               Prefix(pool.addresses.front().first, pool.sharing.part_length));
-  if (pool.sharing.home == cluster_) {
-    CO_TRY(ledger, co_await read(grants::ledger_key(pool.name)));
+  bool home = pool.sharing.home == cluster_;
+  if (home) {
+    CO_TRY(ledger, co_await records_.read(grants::ledger_key(pool.name)));
     if (ledger.pair) {
       CO_TRY(decoded, grants::decode_ledger(*ledger.pair));
       facts.ledger = std::move(decoded);
     }
-  } else if (auto home = remotes_.find(pool.sharing.home); home != remotes_.end()) {
-    auto ledger = home->second->ledgers().find(pool.name);
-    if (ledger != home->second->ledgers().end()) facts.ledger = ledger->second;
+  } else if (auto remote = remotes_.find(pool.sharing.home); remote != remotes_.end()) {
+    auto ledger = remote->second->ledgers().find(pool.name);
+    if (ledger != remote->second->ledgers().end()) facts.ledger = ledger->second;
   }
   grants::GranteeStep next = grants::next_parts(before, facts);
-  if (!facts.ledger)
-    next.problems.push_back(fmt::format("nothing was heard of the home {} yet", pool.sharing.home));
+  standing.problems = std::move(next.problems);
+  if (!facts.ledger && !home)
+    standing.problems.push_back(
+        fmt::format("nothing was heard of the home {} yet", pool.sharing.home));
   if (next.parts != before) {
-    CO_TRY(written, co_await write(key, own.revision, grants::encode(next.parts)));
-    if (!written) co_return Result<void>{};  // the next tick looks again
+    std::optional<std::string> value = grants::encode(next.parts);
+    CO_TRY(written, co_await records_.write(key, own.revision, std::move(value)));
+    if (!written) co_return standing;  // the next tick looks again
   }
-  Standing& now = standing_[pool.name];
-  now.parts = std::move(next.parts);
-  now.problems = std::move(next.problems);
-  if (facts.ledger) now.ledger = std::move(facts.ledger);
-  if (pool.sharing.home != cluster_) co_return Result<void>{};
-  co_return co_await step_home(std::move(pool), std::move(used.busy));
+  standing.parts = std::move(next.parts);
+  if (facts.ledger) standing.ledger = std::move(facts.ledger);
+  if (home) co_return co_await step_home(std::move(pool), std::move(used), std::move(standing));
+  CO_TRY_OK(co_await drop_ledger(pool.name, standing.problems));
+  co_return standing;
 }
 
-asio::awaitable<Result<void>> PoolGrants::step_home(SharedPool pool, std::set<Prefix> busy) {
-  std::string key = grants::ledger_key(pool.name);
-  CO_TRY(own, co_await read(key));
-  std::optional<grants::GrantLedger> before;
-  if (own.pair) {
-    CO_TRY(ledger, grants::decode_ledger(*own.pair));
-    before = std::move(ledger);
-  }
-  grants::HomeFacts facts;
-  facts.pool = pool.name;
-  facts.self = cluster_;
-  facts.store_id = own.store_id;
-  facts.members = {pool.sharing.clusters.begin(), pool.sharing.clusters.end()};
-  facts.parts = grants::cut(pool.addresses, pool.sharing.part_length);
-  if (pool.leaving) facts.parts.clear();
-  facts.used_here = std::move(busy);
-  facts.random = number();
-  Standing& standing = standing_[pool.name];
-  if (standing.parts) facts.copies[cluster_] = *standing.parts;
-  for (const auto& [cluster, remote] : remotes_) {
-    auto copy = remote->parts().find(pool.name);
-    if (copy != remote->parts().end()) facts.copies[cluster] = copy->second;
-    if (remote->ledgers().contains(pool.name)) facts.other_homes.insert(cluster);
-  }
-  grants::HomeStep next = grants::next_ledger(before, facts);
-  for (std::string& problem : next.problems) standing.problems.push_back(std::move(problem));
-  standing.ledger = next.ledger;
-  if (next.ledger == before) co_return Result<void>{};
-  // When another controller was faster, the next tick looks again.
-  CO_TRY_OK(co_await write(key, own.revision, grants::encode(next.ledger)));
-  co_return Result<void>{};
-}
-
-asio::awaitable<Result<void>> PoolGrants::reclaim(std::string pool, std::string cluster) {
-  std::string key = grants::ledger_key(pool);
-  CO_TRY(own, co_await read(key));
-  if (!own.pair)
-    co_return fail(Code::kFailedPrecondition, "{} is not the home of a shared pool {}", cluster_,
-                   pool);
-  CO_TRY(ledger, grants::decode_ledger(*own.pair));
-  CO_TRY(without, grants::without_cluster(std::move(ledger), cluster));
-  CO_TRY(written, co_await write(key, own.revision, grants::encode(without)));
-  if (!written) co_return fail(Code::kAborted, "the grants of {} changed: try again", pool);
-  context_.log.info("pool {}: cluster {} is gone, its parts are free", pool, cluster);
-  co_return Result<void>{};
+void PoolGrants::tell(const std::string& pool, const std::string& text) {
+  std::string& told = told_[pool];
+  if (told != text && !text.empty())
+    context_.log.warning("{}: {}", pool.empty() ? "shared pools" : "pool " + pool, text);
+  told = text;
 }
 
 void PoolGrants::report(const std::string& pool) {
   std::string text = boost::join(standing_[pool].problems, "; ");
-  if (std::string& told = told_[pool]; told != text) {
-    if (!text.empty()) context_.log.warning("pool {}: {}", pool, text);
-    told = text;
-  }
+  tell(pool, text);
   ReconcileStatus line;
   line.reconciler = "pool grants";
   line.object = pool;

@@ -10,30 +10,17 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "app/daemon/pool_judge.h"
+#include "app/daemon/pool_records.h"
 #include "app/daemon/published.h"
-#include "core/kv.h"
-#include "core/tables.h"
-#include "ipamd/grants/grants.h"
-#include "ipamd/pools/pools.h"
 
 namespace tombolo {
-
-struct SharedPool {
-  std::string name;
-  PoolSharing sharing;
-  std::vector<std::pair<Ip, Ip>> addresses;  // first and last of each range that is given out
-  std::int64_t rest_ms = 0;                  // of a freed address before its part is given back
-  bool leaving = false;                      // gives out nothing any more
-};
-
-// Those of the objects in force that are shared. Empty when they cannot be read: what is in force
-// was judged before.
-std::vector<SharedPool> shared_pools(const std::vector<PoolObject>& objects);
 
 class PoolGrants {
  public:
@@ -64,34 +51,34 @@ class PoolGrants {
   asio::awaitable<void> add_remote(std::string cluster, std::unique_ptr<Kv> store);
   asio::awaitable<void> remove_remote(std::string cluster);
 
-  // An operator says that a cluster is gone for ever with all its pods: its parts are free.
-  // kFailedPrecondition: this is not the pool's home; kNotFound: it has none; kAborted: try again.
-  asio::awaitable<Result<void>> reclaim(std::string pool, std::string cluster);
+  // An operator says that a cluster is gone for ever with all its pods: its parts, which are the
+  // answer, are free. With `dry_run` they are only looked at. kFailedPrecondition: this is not the
+  // pool's home, or the cluster is heard; kNotFound: it has none; kAborted: try again.
+  asio::awaitable<Result<std::vector<Prefix>>> reclaim(std::string pool, std::string cluster,
+                                                       bool dry_run);
+
+  // Parts that are granted to other clusters: nobody else may have them, whatever is written.
+  // nullopt while that is not known. `changed` is called when it is another answer than before.
+  std::optional<std::vector<PoolUse>> granted_to_others() const { return granted_; }
+  void on_granted(std::function<void()> changed) { granted_changed_ = std::move(changed); }
 
   // By pool.
   const std::map<std::string, Standing, std::less<>>& standing() const { return standing_; }
 
  private:
   class Remote;
-  struct Own {
-    std::int64_t revision = 0;  // of the record; 0: there is none
-    std::uint64_t store_id = 0;
-    std::optional<KeyValue> pair;
-  };
-  struct Used {
-    std::set<Prefix> busy;
-    std::size_t in_use = 0;
-  };
   asio::awaitable<void> run();
-  asio::awaitable<std::vector<SharedPool>> pools_now();
-  asio::awaitable<Result<void>> step(SharedPool pool);
-  asio::awaitable<Result<void>> step_home(SharedPool pool, std::set<Prefix> busy);
-  asio::awaitable<Result<Own>> read(std::string key);
-  asio::awaitable<Result<bool>> write(std::string key, std::int64_t revision, std::string value);
-  asio::awaitable<Result<Used>> claims_in_store(SharedPool pool, std::vector<grants::Part> parts);
-  Used claims_as_heard(const SharedPool& pool, const std::vector<grants::Part>& parts) const;
-  void note(Used& used, const SharedPool& pool, const std::vector<grants::Part>& parts,
-            const AddressClaim& claim) const;
+  asio::awaitable<Result<std::vector<SharedPool>>> pools_now();
+  asio::awaitable<Result<void>> read_ledgers(std::map<std::string, SharedPool>& left);
+  asio::awaitable<Result<void>> read_parts(std::map<std::string, SharedPool>& left);
+  asio::awaitable<Result<Standing>> step(SharedPool pool);
+  asio::awaitable<Result<PoolUsage>> usage(SharedPool pool, PoolRecords::Own own,
+                                           std::optional<grants::PoolParts> before);
+  asio::awaitable<Result<Standing>> step_home(SharedPool pool, PoolUsage used, Standing standing);
+  asio::awaitable<Result<void>> drop_ledger(std::string pool, std::vector<std::string>& problems);
+  grants::HomeFacts home_facts(const SharedPool& pool, const Standing& standing) const;
+  void forget_standing(const std::vector<SharedPool>& pools);
+  void tell(const std::string& pool, const std::string& text);
   void report(const std::string& pool);
   std::int64_t number() { return static_cast<std::int64_t>(context_.rng.next() >> 2U) + 1; }
 
@@ -101,7 +88,11 @@ class PoolGrants {
   Pools pools_;
   Table<ReconcileStatus>::Writer status_;
   RoleContext context_;
+  PoolRecords records_;
   std::map<std::string, std::unique_ptr<Remote>, std::less<>> remotes_;
+  std::list<std::unique_ptr<Remote>> leaving_;  // whose tasks are ending
+  std::optional<std::vector<PoolUse>> granted_;
+  std::function<void()> granted_changed_;
   std::map<std::string, Standing, std::less<>> standing_;
   std::map<std::string, std::string> told_;
   std::uint64_t store_id_ = 0;

@@ -9,9 +9,14 @@
 namespace tombolo {
 
 class ClaimJanitor;
+class PoolGrants;
 
-std::unique_ptr<admin::PoolHandlers> make_pool_handlers(const DaemonView& view);
-// `janitor` is a controller's, and outlives it; null: nothing is given up here.
-std::unique_ptr<admin::IpHandlers> make_ip_handlers(const DaemonView& view, ClaimJanitor* janitor);
+// `grants` are a controller's, and outlive it; else null.
+std::unique_ptr<admin::PoolHandlers> make_pool_handlers(const DaemonView& view,
+                                                        const PoolGrants* grants);
+// As above; without a janitor nothing is given up here.
+std::unique_ptr<admin::IpHandlers> make_ip_handlers(const DaemonView& view,
+                                                    const PoolGrants* grants,
+                                                    ClaimJanitor* janitor);
 
 }  // namespace tombolo

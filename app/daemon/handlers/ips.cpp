@@ -4,6 +4,7 @@
 
 #include "app/daemon/handlers/addresses.h"
 #include "app/daemon/handlers/addresses_internal.h"
+#include "app/daemon/pool_grants.h"
 #include "ipamd/claims/claims.h"
 
 namespace tombolo {
@@ -20,7 +21,8 @@ std::string text_of(const AddressClaim& claim) {
 
 class Ips final : public admin::IpHandlers {
  public:
-  Ips(DaemonView view, ClaimJanitor* janitor) : view_(std::move(view)), janitor_(janitor) {}
+  Ips(DaemonView view, const PoolGrants* grants, ClaimJanitor* janitor)
+      : view_(std::move(view)), grants_(grants), janitor_(janitor) {}
 
   admin::Answer<api::ListIpsResponse> list(api::ListIpsRequest request, admin::Caller) override {
     api::ListIpsResponse response;
@@ -149,6 +151,7 @@ class Ips final : public admin::IpHandlers {
                         to_string(pool.kind), pool.name, pool.place,
                         given ? "gives it out" : "does not give it out"),
             "pools", fmt::format("{} in the pool {}", given ? "free" : "not given out", pool.name));
+      if (given && pool.sharing) explain_part(ip, pool.name, found);
     }
     for (const auto& [key, versioned] : view_.controller->claims.rows()) {
       const AddressClaim& claim = versioned.row;
@@ -196,14 +199,32 @@ class Ips final : public admin::IpHandlers {
     }
   }
 
+  // Whose part of a shared pool it is in.
+  void explain_part(const Ip& ip, const std::string& pool, auto& found) const {
+    auto standing = grants_->standing().find(pool);
+    if (standing == grants_->standing().end() || !standing->second.ledger) return;
+    for (const grants::Grant& grant : standing->second.ledger->grants)
+      if (grant.range.contains(ip))
+        found("part",
+              fmt::format("the part {} of the pool {} is granted to cluster {}", grant.range, pool,
+                          grant.cluster),
+              std::string(grants::kLedgersPrefix) + pool,
+              grant.cluster == view_.config->cluster().name()
+                  ? fmt::format("free in the pool {}", pool)
+                  : fmt::format("cluster {}'s, in the pool {}", grant.cluster, pool));
+  }
+
   DaemonView view_;
+  const PoolGrants* grants_;
   ClaimJanitor* janitor_;  // null: no controller
 };
 
 }  // namespace
 
-std::unique_ptr<admin::IpHandlers> make_ip_handlers(const DaemonView& view, ClaimJanitor* janitor) {
-  return std::make_unique<Ips>(view, janitor);
+std::unique_ptr<admin::IpHandlers> make_ip_handlers(const DaemonView& view,
+                                                    const PoolGrants* grants,
+                                                    ClaimJanitor* janitor) {
+  return std::make_unique<Ips>(view, grants, janitor);
 }
 
 }  // namespace tombolo

@@ -15,6 +15,7 @@ class Nodes final : public admin::NodeHandlers {
 
   admin::Answer<api::ListNodesResponse> list(api::ListNodesRequest, admin::Caller) override {
     std::map<std::string, api::NodeSummary> nodes;
+    CO_TRY(living, co_await forgetter_.living());
     const ControllerTables& tables = *view_.controller;
     for (const auto& [key, versioned] : tables.nodes.rows()) {
       if (versioned.row.cluster != view_.config->cluster().name()) continue;
@@ -40,9 +41,8 @@ class Nodes final : public admin::NodeHandlers {
     }
     api::ListNodesResponse response;
     for (auto& [name, node] : nodes) {
-      CO_TRY(alive, co_await forgetter_.lives(name));
       node.set_name(name);
-      node.set_alive(alive);
+      node.set_alive(living.contains(name));
       *response.add_nodes() = std::move(node);
     }
     co_return response;

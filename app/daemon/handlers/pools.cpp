@@ -4,6 +4,7 @@
 
 #include "app/daemon/handlers/addresses.h"
 #include "app/daemon/handlers/addresses_internal.h"
+#include "app/daemon/pool_grants.h"
 
 namespace tombolo {
 namespace {
@@ -18,9 +19,19 @@ std::uint64_t usable(const Prefix& prefix) {
       std::min<uint128>(size - 1, std::numeric_limits<std::uint64_t>::max()));
 }
 
+std::uint64_t size_of(const std::vector<IpRange>& ranges) {
+  std::uint64_t size = 0;
+  for (const IpRange& range : ranges) {
+    uint128 more = range.last.value() - range.first.value() + 1;
+    uint128 most = std::numeric_limits<std::uint64_t>::max() - size;
+    size += static_cast<std::uint64_t>(std::min(more, most));
+  }
+  return size;
+}
+
 class Pools final : public admin::PoolHandlers {
  public:
-  explicit Pools(DaemonView view) : view_(std::move(view)) {}
+  Pools(DaemonView view, const PoolGrants* grants) : view_(std::move(view)), grants_(grants) {}
 
   admin::Answer<api::ListPoolsResponse> list(api::ListPoolsRequest request,
                                              admin::Caller) override {
@@ -54,12 +65,8 @@ class Pools final : public admin::PoolHandlers {
     for (const auto& [key, versioned] : view_.controller->claims.rows())
       if (!versioned.row.free()) ++used[versioned.row.pool];
     for (const IpPool& pool : catalog.pools()) {
-      std::uint64_t size = 0;
-      for (const IpRange& range : catalog.usable(pool)) {
-        uint128 more = range.last.value() - range.first.value() + 1;
-        uint128 most = std::numeric_limits<std::uint64_t>::max() - size;
-        size += static_cast<std::uint64_t>(std::min(more, most));
-      }
+      std::vector<IpRange> ranges = catalog.usable(pool);
+      std::uint64_t size = size_of(pool.sharing ? granted(pool.name, ranges) : ranges);
       if (pool.kind == PoolKind::kOverlay) used[pool.name] = used_of_overlay(pool);
       auto* row = response.add_pools();
       row->set_name(pool.name);
@@ -72,6 +79,20 @@ class Pools final : public admin::PoolHandlers {
       row->set_free(pool.disabled ? 0 : size - std::min(size, used[pool.name]));
     }
   }
+  // Of a pool that several clusters share: what is in the parts that this one has.
+  std::vector<IpRange> granted(const std::string& pool, const std::vector<IpRange>& ranges) const {
+    std::vector<IpRange> ours;
+    auto standing = grants_->standing().find(pool);
+    if (standing == grants_->standing().end() || !standing->second.parts) return ours;
+    for (const grants::Part& part : standing->second.parts->parts)
+      for (const IpRange& range : ranges) {
+        IpRange common{std::max(range.first, part.range.first()),
+                       std::min(range.last, part.range.last())};
+        if (part.state == grants::PartState::kHeld && common.first <= common.last)
+          ours.push_back(common);
+      }
+    return ours;
+  }
   std::uint64_t used_of_overlay(const IpPool& pool) const {
     std::uint64_t used = 0;
     for (const auto& [id, attachment] : view_.controller->attachments.rows())
@@ -80,12 +101,14 @@ class Pools final : public admin::PoolHandlers {
   }
 
   DaemonView view_;
+  const PoolGrants* grants_;
 };
 
 }  // namespace
 
-std::unique_ptr<admin::PoolHandlers> make_pool_handlers(const DaemonView& view) {
-  return std::make_unique<Pools>(view);
+std::unique_ptr<admin::PoolHandlers> make_pool_handlers(const DaemonView& view,
+                                                        const PoolGrants* grants) {
+  return std::make_unique<Pools>(view, grants);
 }
 
 }  // namespace tombolo

@@ -46,8 +46,13 @@ class SharedPools final : public admin::SharedPoolHandlers {
 
   admin::Answer<api::ReclaimPoolResponse> reclaim(api::ReclaimPoolRequest request,
                                                   admin::Caller) override {
-    CO_TRY_OK(co_await grants_.reclaim(request.pool(), request.cluster()));
-    co_return api::ReclaimPoolResponse();
+    CO_TRY(parts, co_await grants_.reclaim(request.pool(), request.cluster(), request.dry_run()));
+    api::ReclaimPoolResponse response;
+    response.set_pool(request.pool());
+    response.set_cluster(request.cluster());
+    response.set_reclaimed(!request.dry_run());
+    for (const Prefix& part : parts) response.add_parts(part.str());
+    co_return response;
   }
 
  private:
