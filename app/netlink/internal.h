@@ -65,6 +65,7 @@ Result<void> inside(const NetnsPath& path, const std::function<Result<void>()>& 
 
 // A link by name: kNotFound when absent.
 Result<Link> find_link(nl_sock* socket, const std::string& name);
+Result<Link> find_link(nl_sock* socket, std::uint32_t index);
 LinkState link_state(rtnl_link* link);
 // "02:…" or an IP as libnl's address.
 Result<Address> mac_address(const std::string& mac);

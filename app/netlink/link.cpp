@@ -16,6 +16,14 @@ Result<Link> find_link(nl_sock* socket, const std::string& name) {
   return Link(found);
 }
 
+Result<Link> find_link(nl_sock* socket, std::uint32_t index) {
+  rtnl_link* found = nullptr;
+  int code = rtnl_link_get_kernel(socket, static_cast<int>(index), nullptr, &found);
+  if (is_absent(code)) return fail(Code::kNotFound, "no interface {}", index);
+  if (code < 0) return std::unexpected(nl_error(code, fmt::format("look for interface {}", index)));
+  return Link(found);
+}
+
 LinkState link_state(rtnl_link* link) {
   LinkState state;
   state.name = rtnl_link_get_name(link) == nullptr ? "" : rtnl_link_get_name(link);

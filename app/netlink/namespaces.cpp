@@ -201,11 +201,10 @@ Result<LinkState> veth_end_on_node(const NetnsPath& path, const std::string& nam
   }));
   TRY(socket, open_socket());
   TRY(number, known_number(socket.get(), netns.get()));
-  rtnl_link* found = nullptr;
-  int code = rtnl_link_get_kernel(socket.get(), outer_index, nullptr, &found);
-  if (code < 0 && !is_absent(code))
-    return std::unexpected(nl_error(code, fmt::format("look for interface {}", outer_index)));
-  Link outer(found);
+  auto found = find_link(socket.get(), static_cast<std::uint32_t>(outer_index));
+  if (!found && found.error().code != Code::kNotFound)
+    return std::unexpected(std::move(found).error());
+  Link outer = found ? std::move(*found) : Link();
   // Indexes are each namespace's own: that end must say that it leads to this one.
   std::int32_t leads_to = kNoNumber;
   if (!outer || !is_veth(outer.get()) || rtnl_link_get_link(outer.get()) != inner_index ||

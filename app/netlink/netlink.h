@@ -5,10 +5,13 @@
 
 #include <memory>
 
+#include "core/device_net.h"
 #include "core/net.h"
 
 namespace tombolo {
 
 std::unique_ptr<Net> make_netlink_net();
+// `sysfs` is where the node's is mounted, in the network namespace of the node: "/sys".
+std::unique_ptr<DeviceNet> make_netlink_device_net(std::string sysfs);
 
 }  // namespace tombolo

@@ -2,57 +2,18 @@
 // root, else SKIP.
 #include "app/netlink/netlink.h"
 
-#include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
-#include <exception>
 #include <thread>
+
+#include "app/netlink/test_netns.h"
 
 namespace tombolo {
 namespace {
-
-// A fresh network namespace for this test, kept by a descriptor of this process; gone with it.
-class OwnNetns {
- public:
-  OwnNetns() {
-    std::thread maker([this] {
-      if (::unshare(CLONE_NEWNET) == 0)
-        fd_ = ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    });
-    maker.join();
-  }
-  ~OwnNetns() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  bool made() const { return fd_ >= 0; }
-  NetnsPath path() const { return fmt::format("/proc/{}/fd/{}", ::getpid(), fd_); }
-  int fd() const { return fd_; }
-
- private:
-  int fd_ = -1;
-};
-
-// Runs `body` on a thread inside `netns`, as the daemon of a node runs inside the node's. What it
-// throws (a failed REQUIRE) is thrown again here.
-template <class Body>
-void on_node(const OwnNetns& netns, Body body) {
-  std::exception_ptr thrown;
-  std::thread node([&] {
-    try {
-      REQUIRE(::setns(netns.fd(), CLONE_NEWNET) == 0);
-      body();
-    } catch (...) {
-      thrown = std::current_exception();
-    }
-  });
-  node.join();
-  if (thrown) std::rethrow_exception(thrown);
-}
 
 VethSpec veth_to(const OwnNetns& pod) {
   return {"tbotest0", "02:00:00:00:00:01", pod.path(), "eth0", "02:00:00:00:00:02", 1400};
