@@ -155,6 +155,13 @@ struct GuardCounter {
   std::uint64_t value = 0;
 };
 
+// An interface inside a pod's network namespace. No interface of the agent's own namespace, and
+// none in another pod, has the index.
+struct InterfaceInPod {
+  std::string netns_path;
+  std::uint32_t index = 0;
+};
+
 class Guard {
  public:
   // Mounts the bpffs when needed, takes over pinned maps, gives every guarded interface the new
@@ -167,6 +174,10 @@ class Guard {
   // and neighbour discovery pass) until a GuardedPod row opens them; one that is already guarded
   // stays as open as it is. `ips` are the only sources that the pod may use (8 at most).
   virtual asio::awaitable<Result<void>> attach(std::string host_interface, std::vector<Ip> ips) = 0;
+  // The same for a device that was moved into a pod: guarded there, from the other side. `name` is
+  // what it is called here and nowhere else.
+  virtual asio::awaitable<Result<void>> attach_inside(std::string name, InterfaceInPod pod,
+                                                      std::vector<Ip> ips) = 0;
   // Takes programs and entry away; also after the interface is gone. Of the absent: ok.
   virtual asio::awaitable<Result<void>> detach(std::string host_interface) = 0;
   // Interfaces that are guarded, gone ones too: for a prune after a start.

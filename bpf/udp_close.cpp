@@ -1,22 +1,20 @@
 // Connected UDP sockets keep their backend for ever; when the backend is gone they would wait in
 // vain. The kernel closes them on request (sock_diag(7), SOCK_DESTROY), in the network namespace
 // that they are in. Which ones came through a service, udp_peers.cpp knows. Blocking; worker.
-#include <fcntl.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <thread>
 
 #include "bpf/internal.h"
+#include "bpf/namespace.h"
 
 namespace tombolo::bpf {
 namespace {
@@ -25,23 +23,15 @@ constexpr std::size_t kMaxFound =
     65536;  // sockets closed per call; more are left to the next change
 constexpr int kAnswerTimeoutS = 5;
 
-// A socket belongs to the network namespace in which its thread was: a short thread of its own goes
-// there.
 Result<UniqueFd> diag_socket_in(const std::string& netns_path) {
-  Result<UniqueFd> opened;
-  std::thread([&] {
-    UniqueFd netns(::open(netns_path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!netns || setns(netns.get(), CLONE_NEWNET) != 0) {
-      opened = fail_errno(errno, "enter network namespace {}", netns_path);
-      return;
-    }
+  UniqueFd opened;
+  TRY_OK(in_namespace(netns_path, [&]() -> Result<void> {
     opened = UniqueFd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
-    if (!*opened) opened = fail_errno(errno, "open a sock_diag socket in {}", netns_path);
-  }).join();
-  if (opened) {
-    timeval limit{.tv_sec = kAnswerTimeoutS, .tv_usec = 0};
-    setsockopt(opened->get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-  }
+    if (!opened) return fail_errno(errno, "open a sock_diag socket in {}", netns_path);
+    return {};
+  }));
+  timeval limit{.tv_sec = kAnswerTimeoutS, .tv_usec = 0};
+  setsockopt(opened.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
   return opened;
 }
 

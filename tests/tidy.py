@@ -148,7 +148,7 @@ BANNED = (
      ("core/store/",           # the store's own thread (architecture.md, State)
       "dns/",                  # the DNS workers
       "app/netlink/socket.",   # a thread that visits another network namespace and ends
-      "bpf/udp_close.",        # the same
+      "bpf/namespace.",        # the same
       "bpf/policy/flows."),    # the reader of the ring of flow events, which blocks in epoll
      True, "threads are Worker's, Asio's and gRPC's"),
     ("check", re.compile(r"(?<![\w.])CHECK(_\w+)?\s*\("), (), False, "REQUIRE in tests, ENSURE in code"),

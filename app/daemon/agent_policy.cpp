@@ -106,9 +106,16 @@ void AgentPolicy::start(Settling& settling) {
 
 // ---- the guard of each interface
 
+asio::awaitable<Result<void>> AgentPolicy::guard(Attachment attachment) {
+  if (auto device = find_device_(attachment.key()))
+    co_return co_await guard_.attach_inside(attachment.host_interface, std::move(*device),
+                                            attachment.ips);
+  co_return co_await guard_.attach(attachment.host_interface, attachment.ips);
+}
+
 asio::awaitable<Result<void>> AgentPolicy::before_up(Attachment attachment) {
   leaving_.erase(attachment.host_interface);
-  CO_TRY_OK(co_await guard_.attach(attachment.host_interface, attachment.ips));
+  CO_TRY_OK(co_await guard(attachment));
   // The row comes when the interface is complete; until then the verdict can be worked out.
   std::string key = attachment.key();
   coming_.insert_or_assign(key, std::move(attachment));
@@ -193,7 +200,7 @@ asio::awaitable<Result<void>> AgentPolicy::guard_all() {
   for (const Attachment& attachment : attachments) {
     // It may have gone while the others were attached.
     if (tables_.attachments.find(attachment.key()) == nullptr) continue;
-    auto attached = co_await guard_.attach(attachment.host_interface, attachment.ips);
+    auto attached = co_await guard(attachment);
     if (!attached) outcome = std::unexpected(std::move(attached).error());
   }
   auto guarded = co_await guard_.interfaces();

@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -40,6 +41,11 @@ class AgentPolicy final : public InterfaceHooks {
               std::unique_ptr<Worker> worker = std::make_unique<Worker>());
   ~AgentPolicy() override;
 
+  // Who knows which attachments are devices inside their pods. Without it none is. Before start().
+  using FindDevice =
+      std::function<std::optional<bpf::InterfaceInPod>(const std::string& attachment)>;
+  void find_devices(FindDevice find) { find_device_ = std::move(find); }
+
   // After the attachments of an earlier life are in their table: guards those that are not, lets go
   // those that are gone, and compiles from then on.
   void start(Settling& settling);
@@ -58,6 +64,7 @@ class AgentPolicy final : public InterfaceHooks {
   struct Compiled;
   struct Input;
 
+  asio::awaitable<Result<void>> guard(Attachment attachment);
   asio::awaitable<void> guard_attached();
   asio::awaitable<Result<void>> guard_all();
   asio::awaitable<void> let_go();
@@ -75,6 +82,7 @@ class AgentPolicy final : public InterfaceHooks {
   Table<ReconcileStatus>::Writer status_;
   bpf::Guard& guard_;
   std::function<bool()> filled_;
+  FindDevice find_device_ = [](const std::string&) { return std::nullopt; };
   RoleContext context_;
   Logger log_;
   Signal changed_;

@@ -31,6 +31,13 @@ class FakeGuard final : public bpf::Guard, public bpf::PolicyMaps {
     interfaces_[host_interface].ips = std::move(ips);
     co_return Result<void>{};
   }
+  asio::awaitable<Result<void>> attach_inside(std::string name, bpf::InterfaceInPod pod,
+                                              std::vector<Ip> ips) override {
+    std::lock_guard lock(mutex_);
+    inside[name] = pod.netns_path;
+    interfaces_[name].ips = std::move(ips);
+    co_return Result<void>{};
+  }
   asio::awaitable<Result<void>> detach(std::string host_interface) override {
     std::lock_guard lock(mutex_);
     if (refused_detaches > 0) {
@@ -141,8 +148,9 @@ class FakeGuard final : public bpf::Guard, public bpf::PolicyMaps {
     peers_.insert_or_assign(peer.key(), peer);
   }
 
-  std::set<std::string> refused;  // of attach()
-  std::string watched;            // "ADDRESS/32"; how often tbo-web was shut to it:
+  std::set<std::string> refused;              // of attach()
+  std::map<std::string, std::string> inside;  // guarded in a namespace
+  std::string watched;                        // "ADDRESS/32"; how often tbo-web was shut to it:
   int shut = 0;
   int refused_detaches = 0;
   int attaches = 0;
@@ -281,6 +289,21 @@ TEST_CASE("a new interface is closed, and opens before CNI is through when nothi
   world.attachments.erase(web.key());
   REQUIRE(world.until([&] { return world.row("web") == nullptr; }));
   REQUIRE_FALSE(world.guard.at("tbo-web"));
+}
+
+TEST_CASE("a device is guarded where it is") {
+  World world;
+  world.attachments.mark_synced();
+  world.all_synced();
+  world.start();
+  world.policy->find_devices([](const std::string& key) -> std::optional<bpf::InterfaceInPod> {
+    if (key != "c-web/eth0") return std::nullopt;
+    return bpf::InterfaceInPod{"/run/netns/web", 0x2000'0001};
+  });
+  REQUIRE(world.drive.run(world.policy->before_up(attachment("web", "10.1.0.1"))));
+  REQUIRE(world.drive.run(world.policy->before_up(attachment("db", "10.1.0.2"))));
+  REQUIRE(world.guard.inside == std::map<std::string, std::string>{{"tbo-web", "/run/netns/web"}});
+  REQUIRE(world.until([&] { return world.is_open("web") && world.is_open("db"); }));
 }
 
 TEST_CASE("an ADD that failed behind the hook leaves nothing") {

@@ -44,6 +44,11 @@ class KernelGuard final : public Guard {
         TRY_OK(maps_->add_interface(*attached, pod.host_interface, pod.ips, same));
         continue;
       }
+      // Or it is in a pod, where its links are found without going there.
+      if (auto index = maps_->index_of(pod.host_interface)) {
+        TRY(renewed, programs_->renew_inside(pod.host_interface, *index));
+        if (renewed) continue;
+      }
       log.info("{} is gone", pod.host_interface);
       TRY_OK(forget(pod.host_interface));
     }
@@ -57,6 +62,17 @@ class KernelGuard final : public Guard {
       TRY_OK(maps_->add_interface(ifindex, name, ips, programs_->is_attached(name)));
       TRY_OK(programs_->attach(name));
       return {};
+    };
+    co_return co_await worker_.run(std::move(job));
+  }
+
+  asio::awaitable<Result<void>> attach_inside(std::string name, InterfaceInPod pod,
+                                              std::vector<Ip> ips) override {
+    auto job = [this, name = std::move(name), pod = std::move(pod),
+                ips = std::move(ips)]() -> Result<void> {
+      bool same = programs_->is_inside(name, pod.index);
+      TRY_OK(maps_->add_interface(pod.index, name, ips, same));
+      return programs_->attach_inside(name, pod);
     };
     co_return co_await worker_.run(std::move(job));
   }

@@ -29,9 +29,14 @@ class Link {
   bpf_link* link_;
 };
 
+// True for what comes into the interface.
+bool is_ingress(const HookPlace& place) {
+  return place.from_pod != place.inside;
+}
+
 bpf_tc_hook tc_hook(const HookPlace& place) {
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = static_cast<int>(place.ifindex),
-              .attach_point = place.from_pod ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+              .attach_point = is_ingress(place) ? BPF_TC_INGRESS : BPF_TC_EGRESS);
   return hook;
 }
 
@@ -57,24 +62,15 @@ bool is_at(bpf_link* link, const HookPlace& place) {
          info.type == BPF_LINK_TYPE_TCX && info.tcx.ifindex == place.ifindex;
 }
 
-// Gives the link at the pin the program, when it is at this place.
-Result<bool> update_link(const HookPlace& place, bpf_program* program) {
-  Link link(bpf_link__open(place.pin.c_str()));
-  if (!is_at(link.get(), place)) return false;
-  if (int error = bpf_link__update_program(link.get(), program); error != 0)
-    return fail_errno(-error, "give the link {} its new program", place.pin);
-  return true;
-}
-
 Result<void> attach_tcx(const HookPlace& place, bpf_program* program) {
   TRY(updated, update_link(place, program));
   if (updated) return {};
-  LIBBPF_OPTS(bpf_tcx_opts, options, .flags = BPF_F_BEFORE);
-  Link link(bpf_program__attach_tcx(program, static_cast<int>(place.ifindex), &options));
-  if (link.get() == nullptr)
-    return fail_errno(errno, "attach {} by tcx", bpf_program__name(program));
+  LIBBPF_OPTS(bpf_link_create_opts, options, .flags = BPF_F_BEFORE);
+  UniqueFd link(bpf_link_create(bpf_program__fd(program), static_cast<int>(place.ifindex),
+                                is_ingress(place) ? BPF_TCX_INGRESS : BPF_TCX_EGRESS, &options));
+  if (!link) return fail_errno(errno, "attach {} by tcx", bpf_program__name(program));
   TRY_OK(remove_link(place.pin));
-  if (int error = bpf_link__pin(link.get(), place.pin.c_str()); error != 0)
+  if (int error = bpf_obj_pin(link.get(), place.pin.c_str()); error != 0)
     return fail_errno(-error, "pin {}", place.pin);
   return {};
 }
@@ -105,6 +101,14 @@ Result<std::uint32_t> interface_index(const std::string& name) {
   unsigned index = if_nametoindex(name.c_str());
   if (index == 0) return fail_errno(errno == ENODEV ? ENOENT : errno, "interface {}", name);
   return index;
+}
+
+Result<bool> update_link(const HookPlace& place, bpf_program* program) {
+  Link link(bpf_link__open(place.pin.c_str()));
+  if (!is_at(link.get(), place)) return false;
+  if (int error = bpf_link__update_program(link.get(), program); error != 0)
+    return fail_errno(-error, "give the link {} its new program", place.pin);
+  return true;
 }
 
 Result<void> attach_hook(const HookPlace& place, bpf_program* program, bool tcx) {

@@ -132,11 +132,12 @@ struct Fabric {
     guard = std::move(*opened);
     REQUIRE(guard->uses_tcx() == (hook == Hook::kTcx));
   }
-  void fill(const std::string& ingress, const std::string& egress) {
+  void fill(const std::string& ingress, const std::string& egress,
+            const std::string& name = "pod0") {
     PolicyMaps& maps = guard->maps();
     Rig::must(maps.put_set(sample_set(PolicyDirection::kIngress, kIngress)));
     Rig::must(maps.put_set(sample_set(PolicyDirection::kEgress, kEgress)));
-    GuardedPod row{"c/eth0", "pod0", "shop/web", ips(), 555, ingress, egress};
+    GuardedPod row{"c/eth0", name, "shop/web", ips(), 555, ingress, egress};
     Rig::must(maps.put_pod(row));
     let_outside_be(1);
   }
@@ -322,6 +323,53 @@ TEST_CASE("an ICMP error about the pod's own datagram reaches the pod") {
   char byte = 0;
   REQUIRE(recv(asker.get(), &byte, 1, 0) == -1);
   REQUIRE(errno == ECONNREFUSED);
+}
+
+TEST_CASE("a device is guarded inside its pod, and while the guard starts again") {
+  NEED_FABRIC();
+  Rig::must(run_now(fabric.guard->detach("pod0")));
+  InterfaceInPod inside{fmt::format("/proc/{}/fd/{}", getpid(), fabric.pod.get()),
+                        fabric.in(fabric.pod, [] { return if_nametoindex("eth0"); })};
+  auto attach = [&] {
+    Rig::must(run_now(fabric.guard->attach_inside("device", inside, Fabric::ips())));
+  };
+  attach();
+  UniqueFd in_pod = fabric.in(fabric.pod, [] { return bound(SOCK_DGRAM, kPodIp, 53); });
+  UniqueFd listener = fabric.in(fabric.outside, [] { return bound(SOCK_DGRAM, kOutsideIp, 53); });
+  UniqueFd from_pod = fabric.in(fabric.pod, [] { return begin(SOCK_DGRAM, kOutsideIp, 53); });
+  UniqueFd from_outside = fabric.in(fabric.outside, [] { return begin(SOCK_DGRAM, kPodIp, 53); });
+  say(from_pod, "early");
+  say(from_outside, "early");
+  REQUIRE(hear(listener, kMomentMs).empty());
+  REQUIRE(hear(in_pod, 0).empty());
+  fabric.fill(kIngress, "", "device");
+  say(from_pod, "late");
+  REQUIRE(hear(listener) == "late");
+  UniqueFd web = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 80); });
+  UniqueFd other = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 90); });
+  UniqueFd client = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 80); });
+  UniqueFd server = next_of(web);
+  REQUIRE(static_cast<bool>(server));
+  fabric.guard.reset();
+  UniqueFd refused = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 90); });
+  say(client, "nobody is there");
+  REQUIRE(hear(server) == "nobody is there");
+  REQUIRE(!next_of(other, kMomentMs));
+  fabric.open_guard();
+  if (fabric.hook == Hook::kClsact) {
+    // Where the programs are is not known before somebody says so: closed until then.
+    say(client, "again");
+    REQUIRE(hear(server, kMomentMs).empty());
+    attach();
+    fabric.fill(kIngress, "", "device");
+  } else {
+    say(client, "again");
+  }
+  REQUIRE(hear(server) == "again");
+  REQUIRE(!next_of(other, kMomentMs));
+  fabric.let_outside_be(0);
+  say(client, "no more");
+  REQUIRE(hear(server, kMomentMs).empty());
 }
 
 }  // namespace

@@ -84,6 +84,13 @@ class PolicyPrograms {
   // Both programs at the interface, in place of an earlier life's. Returns its index. kNotFound: no
   // such interface.
   virtual Result<std::uint32_t> attach(const std::string& interface) = 0;
+  // The same at an interface inside a pod, under that name here.
+  virtual Result<void> attach_inside(const std::string& name, const InterfaceInPod& pod) = 0;
+  // True when both programs are at the interface of that index, in whichever namespace: by tcx
+  // alone, which is known without going there.
+  virtual bool is_inside(const std::string& name, std::uint32_t index) const = 0;
+  // What is inside gets this life's programs where it is. False: it is not there, or not by tcx.
+  virtual Result<bool> renew_inside(const std::string& name, std::uint32_t index) = 0;
   // True when both programs are at this very interface, not at one that had its name before.
   virtual bool is_attached(const std::string& interface) const = 0;
   // Takes away what is there under this name. Of the absent: ok.
@@ -99,6 +106,7 @@ class KernelPolicyMaps : public PolicyMaps {
   virtual Result<void> add_interface(std::uint32_t ifindex, const std::string& name,
                                      const std::vector<Ip>& ips, bool same) = 0;
   virtual Result<void> remove_interface(const std::string& name) = 0;
+  virtual std::optional<std::uint32_t> index_of(const std::string& name) const = 0;
 
   // How to remove what other ABI versions left; returns how much there was.
   void set_other_versions(std::function<Result<int>()> remove) { remove_ = std::move(remove); }

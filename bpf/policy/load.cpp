@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "bpf/libbpf_api.h"
+#include "bpf/namespace.h"
 #include "bpf/policy/hooks.h"
 #include "bpf/policy/internal.h"
 #include "bpf/policy/policy.skel.h"
@@ -91,6 +92,26 @@ class LoadedPolicy final : public PolicyPrograms {
     return ifindex;
   }
 
+  Result<void> attach_inside(const std::string& name, const InterfaceInPod& pod) override {
+    LibbpfLog log;
+    return in_namespace(pod.netns_path, [&]() -> Result<void> {
+      TRY_OK(attach_hook(inside(name, pod.index, true), skeleton_->progs.from_pod, tcx_));
+      return attach_hook(inside(name, pod.index, false), skeleton_->progs.to_pod, tcx_);
+    });
+  }
+
+  bool is_inside(const std::string& name, std::uint32_t index) const override {
+    LibbpfLog log;
+    return has_hook(inside(name, index, true)) && has_hook(inside(name, index, false));
+  }
+
+  Result<bool> renew_inside(const std::string& name, std::uint32_t index) override {
+    LibbpfLog log;
+    TRY(from, update_link(inside(name, index, true), skeleton_->progs.from_pod));
+    TRY(to, update_link(inside(name, index, false), skeleton_->progs.to_pod));
+    return from && to;
+  }
+
   bool is_attached(const std::string& interface) const override {
     LibbpfLog log;
     auto ifindex = interface_index(interface);
@@ -110,6 +131,11 @@ class LoadedPolicy final : public PolicyPrograms {
   HookPlace place(const std::string& interface, std::uint32_t ifindex, bool from_pod) const {
     return {ifindex, from_pod,
             fmt::format("{}/{}-{}", links_, interface, from_pod ? "from-pod" : "to-pod")};
+  }
+  HookPlace inside(const std::string& name, std::uint32_t index, bool from_pod) const {
+    HookPlace at = place(name, index, from_pod);
+    at.inside = true;
+    return at;
   }
   Result<void> choose(Hook hook) {
     bool able = kernel_has_tcx();

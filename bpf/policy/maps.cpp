@@ -182,6 +182,9 @@ class RealPolicyMaps final : public KernelPolicyMaps {
   Result<void> add_interface(std::uint32_t ifindex, const std::string& name,
                              const std::vector<Ip>& ips, bool same) override;
   Result<void> remove_interface(const std::string& name) override;
+  std::optional<std::uint32_t> index_of(const std::string& name) const override {
+    return find(name);
+  }
 
  private:
   struct Interface {

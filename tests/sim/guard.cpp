@@ -138,6 +138,12 @@ asio::awaitable<Result<void>> SimGuard::attach(std::string host_interface, std::
   co_return co_await worker_->run(std::move(job));
 }
 
+// No node of the simulation has devices.
+asio::awaitable<Result<void>> SimGuard::attach_inside(std::string name, bpf::InterfaceInPod,
+                                                      std::vector<Ip>) {
+  co_return fail(Code::kNotFound, "{}: no such device", name);
+}
+
 asio::awaitable<Result<void>> SimGuard::detach(std::string host_interface) {
   SimPolicy* policy = &policy_;
   auto job = [policy, name = std::move(host_interface)] { return policy->remove_interface(name); };

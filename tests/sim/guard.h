@@ -73,6 +73,8 @@ class SimGuard final : public bpf::Guard {
   SimGuard(SimPolicy& policy, std::unique_ptr<Worker> worker);
 
   asio::awaitable<Result<void>> attach(std::string host_interface, std::vector<Ip> ips) override;
+  asio::awaitable<Result<void>> attach_inside(std::string name, bpf::InterfaceInPod pod,
+                                              std::vector<Ip> ips) override;
   asio::awaitable<Result<void>> detach(std::string host_interface) override;
   asio::awaitable<Result<std::vector<bpf::PodInForce>>> interfaces() override;
   const std::vector<PolicyPeer>& peers() const override { return at_open_.peers; }
