@@ -1,6 +1,8 @@
 // The parts of the agent, in the order of the flow.
 #include "app/daemon/agent.h"
 
+#include <cstdlib>
+
 #include "app/cri/cri.h"
 #include "app/daemon/agent_announce.h"
 #include "app/daemon/agent_dns.h"
@@ -52,6 +54,12 @@ bpf::Hook hook_of(const config::v1::DaemonConfig& config) {
     default:
       return bpf::Hook::kAuto;
   }
+}
+
+// Where the node's sysfs is mounted: in a container it may be elsewhere.
+std::string sysfs() {
+  const char* path = std::getenv("TOMBOLO_SYSFS");
+  return path != nullptr && *path != '\0' ? path : "/sys";
 }
 
 class RealAgent final : public Agent {
@@ -209,6 +217,13 @@ class RealAgent final : public Agent {
                                         policy_ ? *policy_ : hooks_, context_.tasks, context_.clock,
                                         context_.log);
     cni_->keep_adoptions_in(*adoption_store_);
+    cni_->lend_devices(*device_net_, config_.state_dir() + "/devices");
+    if (policy_)
+      policy_->find_devices([this](const std::string& key) -> std::optional<bpf::InterfaceInPod> {
+        auto device = cni_->device_in_pod(key);
+        if (!device) return std::nullopt;
+        return bpf::InterfaceInPod{device->netns, device->index};
+      });
     address_prober_ = make_packet_prober(context_.tasks.executor());
     cni_->probe_with(*address_prober_);
     ask_runtime();
@@ -330,6 +345,7 @@ class RealAgent final : public Agent {
   Table<ReconcileStatus>::Writer status_;
   Worker worker_;
   std::unique_ptr<Net> net_ = make_netlink_net();
+  std::unique_ptr<DeviceNet> device_net_ = make_netlink_device_net(sysfs());
   InterfaceHooks hooks_;
   std::unique_ptr<LastKnownFile> known_;
   KvMirror<NodeBlock> block_mirror_;

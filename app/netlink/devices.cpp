@@ -126,7 +126,7 @@ class NetlinkDeviceNet final : public DeviceNet {
   Result<void> move_link(const DeviceMove& move) override {
     std::string to = move.to.empty() ? "/proc/thread-self/ns/net" : move.to;
     TRY(netns, open_netns(to));
-    if (move.from.empty()) {
+    if (move.from.empty() && !move.to.empty()) {
       TRY(own, is_own_netns(netns.get()));
       if (own)
         return fail(Code::kInvalidArgument, "{} is the agent's own network namespace", move.to);

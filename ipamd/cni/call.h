@@ -37,6 +37,7 @@ enum ErrorCode : int {
   kAgentMismatch = 103,    // plugin and agent do not understand each other
   kNoPool = 105,           // the pod's pools cannot be used as it asks
   kHookRefused = 104,      // the datapath could not be put on the interface
+  kNoDevice = 106,         // the device has no interface that could be lent
 };
 
 struct Failure {
@@ -96,6 +97,10 @@ struct Call {
   std::string network;  // "name" of the configuration
   std::string socket;
   std::uint32_t mtu = 0;
+  // kInterface: the interface is to be this device of the node, "deviceID" as Multus writes it.
+  // kAddresses: the device that the plugin which asks makes an interface of.
+  std::string device_id;
+  std::string mac;  // that the interface is to have: runtimeConfig.mac
   std::string container_id;
   std::string netns_path;
   std::string interface_name;
@@ -108,6 +113,7 @@ struct Call {
   // kAddresses only: the device that the plugin which asks puts the interface on, "master" or
   // "bridge" of its configuration, and what is asked for there before an address is answered.
   std::string device;
+  bool device_is_bridge = false;
   bool conflict_probe = false;
   bool gateway_probe = false;  // of the gateways of `routes`
   // Pools that the configuration names, as Spiderpool's default_ipv4_ippool, default_ipv6_ippool.
@@ -148,6 +154,16 @@ struct GrantedAddresses {
   std::vector<std::string> search;
   std::vector<std::string> options;
 };
+struct LentDevice {
+  std::string interface_name;
+  std::string netns_path;
+  std::string mac;
+  std::uint32_t mtu = 0;
+  std::string device;
+};
+// What ADD answers for a device: one interface, in the container; its PCI address from 1.1.0 on.
+json::object encode_device(const LentDevice& device, const GrantedAddresses& granted,
+                           std::string_view cni_version);
 // Without interfaces, as SPEC.md "Delegated plugins (IPAM)" has it.
 json::object encode_addresses(const GrantedAddresses& granted, std::string_view cni_version);
 json::object encode_failure(const Failure& failure, std::string_view cni_version);

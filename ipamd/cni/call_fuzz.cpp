@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ipamd/cni/device_records.h"
 #include "ipamd/cni/wire.h"
 
 using namespace tombolo;
@@ -24,6 +25,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       auto length = decode_header(input.substr(0, kHeaderBytes));
       ENSURE(!length || (*length > 0 && *length <= kLongestFrame));
     }
+    auto record = decode_device_record("f", input);
+    ENSURE(record || record.error().text().find('f') != std::string::npos);
+    if (record) ENSURE(decode_device_record("f", encode_device_record(*record)) == *record);
     environment.args = input;
     auto call = decode_call(environment, R"({"cniVersion":"1.1.0","name":"p","type":"t"})");
     ENSURE(request || request.error().code > 0);

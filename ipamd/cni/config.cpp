@@ -51,12 +51,12 @@ Answer<void> refuse_unknown(const Cursor& config, std::span<const std::string_vi
 }
 
 Answer<void> refuse_unsupported(const Cursor& config, const Call& call) {
-  static constexpr std::array<std::string_view, 18> kKnown{
+  static constexpr std::array<std::string_view, 20> kKnown{
       "cniVersion", "name",         "type",      "socket",
       "mtu",        "args",         "chained",   "capabilities",
       "prevResult", "disableCheck", "disableGC", "runtimeConfig",
       "dns",        "ipMasq",       "ipam",      "loadOnlyInlinedPlugins",
-      kIpv4Pools,   kIpv6Pools};
+      "deviceID",   "pciBusID",     kIpv4Pools,  kIpv6Pools};
   TRY_OK(refuse_unknown(config, kKnown));
   TRY(masquerade, or_invalid(config["ipMasq"].boolean_or(false)));
   if (masquerade)
@@ -124,8 +124,10 @@ Answer<void> decode_ipam(const Cursor& config, Call& call) {
   call.conflict_probe = conflicts;
   call.gateway_probe = gateways;
   for (const char* key : {"master", "bridge"})
-    if (auto device = config[key].string_or(""); device && call.device.empty())
+    if (auto device = config[key].string_or(""); device && call.device.empty()) {
       call.device = std::move(*device);
+      call.device_is_bridge = std::string_view(key) == "bridge";
+    }
   TRY(routes, decode_routes(ipam["routes"]));
   call.routes = std::move(routes);
   return {};
@@ -169,6 +171,76 @@ Answer<std::uint32_t> decode_mtu(const Cursor& field) {
     return refuse(kInvalidConfig,
                   field.error("must be 0 or from 1280, IPv6's least, to 65535").error().what);
   return static_cast<std::uint32_t>(mtu);
+}
+
+// True when `text` is of the form: 'x' stands for a hexadecimal digit in lower case.
+bool has_form(std::string_view text, std::string_view form) {
+  return std::ranges::equal(text, form, [](char c, char wanted) {
+    bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+    return wanted == 'x' ? digit : c == wanted;
+  });
+}
+
+// A PCI address (Documentation/PCI/sysfs-pci.rst: domain:bus:device.function), or
+// MODULE.NAME.NUMBER of the auxiliary bus (Documentation/driver-api/auxiliary_bus.rst).
+bool is_device_id(std::string_view text) {
+  if (has_form(text, "xxxx:xx:xx.x") || has_form(text, "xxxxx:xx:xx.x")) return true;
+  auto number = text.rfind('.');
+  if (number == std::string_view::npos || text.size() > kLongestId) return false;
+  auto digits = text.substr(number + 1);
+  auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  return !digits.empty() && std::ranges::all_of(digits, is_digit) &&
+         is_identifier(text.substr(0, number)) && std::ranges::count(text, '.') == 2;
+}
+
+bool is_mac(std::string_view text) {
+  // Of one interface: no group, and not nothing.
+  return has_form(text, "xx:xx:xx:xx:xx:xx") && text != "00:00:00:00:00:00" &&
+         std::string_view("02468ace").find(text[1]) != std::string_view::npos;
+}
+
+std::string lower(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return text;
+}
+
+// Multus writes the device that a device plugin gave to the pod as "deviceID" and "pciBusID" into
+// the configuration and, for the capability deviceID, into "runtimeConfig".
+Answer<void> decode_device(const Cursor& config, Call& call) {
+  Cursor runtime = config["runtimeConfig"];
+  for (const Cursor& field : {config["deviceID"], config["pciBusID"], runtime["deviceID"]}) {
+    TRY(id, or_invalid(field.string_or("")));
+    if (id.empty()) continue;
+    // What another plugin calls its device is its own business.
+    if (call.mode == Mode::kAddresses && !is_device_id(id)) continue;
+    if (!is_device_id(id))
+      return refuse(kInvalidConfig,
+                    field
+                        .error(fmt::format("'{}' is neither a PCI address nor a name of the "
+                                           "auxiliary bus",
+                                           id.substr(0, 64)))
+                        .error()
+                        .what);
+    if (!call.device_id.empty() && call.device_id != id)
+      return refuse(kInvalidConfig,
+                    field.error(fmt::format("{} is another device than {}", id, call.device_id))
+                        .error()
+                        .what);
+    call.device_id = std::move(id);
+  }
+  if (!call.device_id.empty() && call.mode == Mode::kChained)
+    return refuse(kUnsupportedField, "stdin: deviceID: a chained plugin makes no interface");
+  if (call.mode != Mode::kInterface) return {};
+  TRY(mac, or_invalid(runtime["mac"].string_or("")));
+  call.mac = lower(std::move(mac));
+  if (!call.mac.empty() && !is_mac(call.mac))
+    return refuse(kInvalidConfig, runtime["mac"]
+                                      .error(fmt::format("'{}' is no MAC address of one interface",
+                                                         call.mac.substr(0, 64)))
+                                      .error()
+                                      .what);
+  return {};
 }
 
 Answer<PreviousResult> decode_previous(const Cursor& result, const std::string& interface_name) {
@@ -303,6 +375,7 @@ Answer<void> decode_config(const Cursor& config, Call& call) {
     call.mtu = mtu;
     TRY_OK(refuse_unsupported(config, call));
   }
+  TRY_OK(decode_device(config, call));
   TRY_OK(decode_results(config, call));
   if (call.command == Command::kGc) {
     TRY(valid, decode_valid_attachments(config));

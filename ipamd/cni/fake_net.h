@@ -12,6 +12,8 @@
 
 namespace tombolo {
 
+class FakeDevices;  // fake_devices.h
+
 class FakeNet final : public Net {
  public:
   // Called with "create_veth tbo…", "set_up eth0", …; an error makes the operation fail.
@@ -133,6 +135,7 @@ class FakeNet final : public Net {
   }
 
  private:
+  friend class FakeDevices;
   Result<void> note(const std::string& operation) { return before(operation); }
 
   std::mutex mutex_;

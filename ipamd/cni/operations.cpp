@@ -1,6 +1,7 @@
 // ADD, DEL and CHECK of interfaces that are made here.
 #include <boost/algorithm/string/join.hpp>
 
+#include "ipamd/cni/devices.h"
 #include "ipamd/cni/interface.h"
 #include "ipamd/cni/internal.h"
 #include "ipamd/cni/pooled.h"
@@ -77,7 +78,7 @@ asio::awaitable<Answer<CniService::Granted>> CniService::reserve(Call call) {
                   fmt::format("the interface {} of {} is attached already: DEL comes first",
                               call.interface_name, call.container_id),
                   ""});
-    if (held->attachment.netns_path == call.netns_path) {
+    if (held->attachment.netns_path == call.netns_path && device_of(key) == nullptr) {
       Lease same = *held;
       Net* net = &net_;
       std::string name = same.attachment.host_interface;
@@ -94,7 +95,7 @@ asio::awaitable<Answer<CniService::Granted>> CniService::reserve(Call call) {
   }
   Lease lease = lease_of(call);
   lease.attachment.host_interface = cni::host_interface_name(settings_.interface_prefix, key);
-  lease.attachment.mac = cni::pod_mac(key);
+  lease.attachment.mac = call.mac.empty() ? cni::pod_mac(key) : call.mac;
   if (asks_pools() || held_lease(key)) {
     co_return co_await grant(std::move(call), std::move(lease));
   }
@@ -134,10 +135,7 @@ asio::awaitable<Answer<void>> CniService::make_interface(Interface interface) {
 // Leaves nothing of an ADD that failed. What cannot be removed keeps its lease, so that nobody
 // else gets the addresses; the next DEL, ADD or start tries again.
 asio::awaitable<void> CniService::undo(Lease lease) {
-  Net* net = &net_;
-  std::string name = lease.attachment.host_interface;
-  auto job = [net, name] { return net->delete_link(name); };
-  auto deleted = co_await removal_worker_->run(std::move(job));
+  auto deleted = co_await take_away(lease.key(), lease.attachment.host_interface);
   co_await hooks_.removed(lease.attachment);
   if (deleted) {
     book_.abandon(lease.key(), lease.sequence);
@@ -199,11 +197,9 @@ asio::awaitable<Answer<std::optional<Lease>>> CniService::take_down(std::string 
   std::optional<Lease> lease = held_lease(key);
   bool made_here = !lease || !is_reservation(*lease);
   if (made_here) {
-    Net* net = &net_;
     std::string name = lease ? lease->attachment.host_interface
                              : cni::host_interface_name(settings_.interface_prefix, key);
-    auto job = [net, name] { return net->delete_link(name); };
-    auto deleted = co_await removal_worker_->run(std::move(job));
+    auto deleted = co_await take_away(key, std::move(name));
     if (!deleted) co_return failure(code_of_kernel(deleted.error()), deleted.error());
   }
   if (lease && made_here) co_await hooks_.removed(lease->attachment);
@@ -318,6 +314,7 @@ asio::awaitable<Answer<json::object>> CniService::check(Call call) {
   if (!found || found->state != LeaseState::kAttached || is_reservation(*found))
     co_return std::unexpected(
         Failure{cni::kUnknownContainer, fmt::format("{} holds no addresses here", key), ""});
+  if (device_of(key) != nullptr) co_return co_await check_device(std::move(call), *found);
   Attachment attachment = found->attachment;
   attachment.netns_path = call.netns_path;
   cni::InterfaceExtras extras = extras_to_check(*found, *call.previous);

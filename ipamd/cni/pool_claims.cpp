@@ -186,7 +186,9 @@ asio::awaitable<void> CniService::reconcile_regularly() {
 void CniService::show_routed(const std::string& key, const Lease* lease) {
   if (!pooled_ || pooled_->pools.routed == nullptr) return;
   std::vector<NodeBlock> now;
-  if (lease != nullptr && is_complete(*lease) && !is_reservation(*lease))
+  // A device is on the pool's network itself.
+  bool on_node = lease != nullptr && !is_reservation(*lease) && device_of(key) == nullptr;
+  if (on_node && is_complete(*lease))
     for (const PooledIp& address : lease->addresses()) {
       // An overlay's blocks are told of whole.
       const IpPool* pool = pooled_->pools.directory->catalog().find(address.pool);

@@ -147,9 +147,9 @@ asio::awaitable<Answer<ClaimsUnderWay>> CniService::claim(std::string container_
 }
 
 // As without pools: an ADD may wait for a DEL's erasure, or for a block's gateway to be made.
-asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve_from_blocks(Mode mode,
+asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve_from_blocks(bool with_gateways,
                                                                                 Lease wanted) {
-  if (mode == Mode::kAddresses) co_return co_await reserve_with_gateways(std::move(wanted));
+  if (with_gateways) co_return co_await reserve_with_gateways(std::move(wanted));
   auto reserved = co_await reserve_from_node(std::move(wanted));
   if (!reserved) co_return failure(cni::code_of_lease(reserved.error()), reserved.error());
   co_return std::move(*reserved);
@@ -176,7 +176,8 @@ asio::awaitable<Answer<CniService::Granted>> CniService::grant_new(
 
   std::optional<LeaseBook::Reservation> apart;
   if (choices.front().selection.node_blocks) {
-    auto reserved = co_await reserve_from_blocks(call.mode, wanted);
+    bool on_the_wire = call.mode == Mode::kAddresses || !call.device_id.empty();
+    auto reserved = co_await reserve_from_blocks(on_the_wire, wanted);
     if (!reserved) {
       free_claims_of(keys);
       co_return std::unexpected(std::move(reserved).error());

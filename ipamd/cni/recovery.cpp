@@ -124,6 +124,7 @@ std::vector<CniService::Held> CniService::everything_held() {
     auto id = std::pair(adopted, lease.sequence);
     if (auto at = known.find(id); at != known.end()) netns_numbers_.insert(*at);
     auto number = netns_numbers_.find(id);
+    bool is_device = !adopted && device_of(key) != nullptr;
     Held held{adopted,
               std::move(key),
               lease.sequence,
@@ -131,7 +132,8 @@ std::vector<CniService::Held> CniService::everything_held() {
               number == netns_numbers_.end() ? 0 : number->second,
               {}};
     held.evidence.adopted = adopted;
-    held.evidence.has_link = !lease.attachment.host_interface.empty();
+    held.evidence.is_device = is_device;
+    held.evidence.has_link = !lease.attachment.host_interface.empty() && !is_device;
     if (runtime_ != nullptr) held.evidence.runtime = runtime_memory_.word(lease.attachment, now);
     all.push_back(std::move(held));
   };
@@ -198,6 +200,7 @@ asio::awaitable<void> CniService::look_regularly() {
     if (auto slept = co_await clock_.sleep_for(kLookEvery); !slept) co_return;
     links_changed();
     free_rested_conflicts();
+    co_await look_for_devices();
   }
 }
 

@@ -86,6 +86,21 @@ json::object encode_addresses(const GrantedAddresses& granted, std::string_view 
           {"dns", resolver(granted.nameservers, granted.search, granted.options)}};
 }
 
+json::object encode_device(const LentDevice& device, const GrantedAddresses& granted,
+                           std::string_view cni_version) {
+  json::object result = encode_addresses(granted, cni_version);
+  json::object inside{
+      {"name", device.interface_name}, {"mac", device.mac}, {"sandbox", device.netns_path}};
+  if (cni_version == "1.1.0") {
+    inside["mtu"] = device.mtu;
+    // A name of the auxiliary bus is none of PCI's.
+    if (device.device.find(':') != std::string::npos) inside["pciID"] = device.device;
+  }
+  result["interfaces"] = json::array{std::move(inside)};
+  for (json::value& ip : result["ips"].as_array()) ip.as_object()["interface"] = 0;
+  return result;
+}
+
 json::object encode_failure(const Failure& failure, std::string_view cni_version) {
   json::object text{{"cniVersion", cni_version}, {"code", failure.code}, {"msg", failure.message}};
   if (!failure.details.empty()) text["details"] = failure.details;

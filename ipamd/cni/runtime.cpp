@@ -156,7 +156,7 @@ Judgement judge(const Evidence& evidence) {
       if (evidence.adopted || evidence.runtime != RuntimeWord::kGone || evidence.occupied)
         return keep;
       // Our interface goes first, and with it the last that could answer for the addresses.
-      if (evidence.has_link) return {What::kFree, "runtime+empty-namespace"};
+      if (evidence.has_link || evidence.is_device) return {What::kFree, "runtime+empty-namespace"};
       return evidence.addresses_somewhere
                  ? keep
                  : Judgement{What::kFree, "runtime+empty-namespace+addresses"};

@@ -102,6 +102,7 @@ struct Evidence {
   bool addresses_somewhere = true;  // some namespace has one of the addresses
   bool occupied = true;             // a process is in the namespace, or holds it open
   RuntimeWord runtime = RuntimeWord::kNone;
+  bool is_device = false;  // ours, but nothing of it is on the node: no link
 };
 
 struct Judgement {

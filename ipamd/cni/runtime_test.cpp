@@ -64,7 +64,7 @@ TEST_CASE("lost or not") {
     What what;
     std::string witnesses;
   };
-  // path, has_link, adopted, link_there, addresses_somewhere, occupied, runtime
+  // path, has_link, adopted, link_there, addresses_somewhere, occupied, runtime, is_device
   auto test = GENERATE(values<Case>({
       {"a path that cannot be told",
        {Path::kUnclear, true, false, false, false, false, RuntimeWord::kGone},
@@ -142,6 +142,14 @@ TEST_CASE("lost or not") {
        {Path::kSame, false, false, false, false, false, RuntimeWord::kGone},
        What::kFree,
        "runtime+empty-namespace+addresses"},
+      {"left behind, a device",
+       {Path::kSame, false, false, false, true, false, RuntimeWord::kGone, true},
+       What::kFree,
+       "runtime+empty-namespace"},
+      {"path gone, the device with its addresses elsewhere",
+       {Path::kElse, false, false, false, true, false, RuntimeWord::kGone, true},
+       What::kKeep,
+       ""},
       {"left behind, adopted",
        {Path::kSame, true, true, true, true, false, RuntimeWord::kGone},
        What::kKeep,
@@ -158,6 +166,7 @@ TEST_CASE("never on one word") {
     Evidence evidence;
     evidence.path = *rc::gen::element(Path::kSame, Path::kElse, Path::kUnclear);
     evidence.has_link = *rc::gen::arbitrary<bool>();
+    evidence.is_device = !evidence.has_link && *rc::gen::arbitrary<bool>();
     evidence.adopted = evidence.has_link && *rc::gen::arbitrary<bool>();
     evidence.link_there = *rc::gen::arbitrary<bool>();
     evidence.addresses_somewhere = *rc::gen::arbitrary<bool>();
@@ -169,9 +178,10 @@ TEST_CASE("never on one word") {
     bool link_is_gone = evidence.has_link && !evidence.link_there;
     bool addresses_are_nowhere = !evidence.has_link && !evidence.addresses_somewhere;
     bool left_behind = !evidence.occupied && evidence.runtime == RuntimeWord::kGone;
-    bool proved = evidence.path == Path::kElse
-                      ? link_is_gone || addresses_are_nowhere
-                      : left_behind && (evidence.has_link || addresses_are_nowhere);
+    bool proved =
+        evidence.path == Path::kElse
+            ? link_is_gone || addresses_are_nowhere
+            : left_behind && (evidence.has_link || evidence.is_device || addresses_are_nowhere);
     RC_ASSERT(proved);
     bool ready_without_a_link = evidence.runtime == RuntimeWord::kReady && !evidence.has_link;
     RC_ASSERT(!ready_without_a_link);

@@ -5,6 +5,7 @@
 
 #include "core/metrics.h"
 #include "ipamd/cni/adoptions.h"
+#include "ipamd/cni/devices.h"
 #include "ipamd/cni/interface.h"
 #include "ipamd/cni/internal.h"
 #include "ipamd/cni/pooled.h"
@@ -80,11 +81,15 @@ asio::awaitable<Result<void>> CniService::start() {
   if (adoptions_) {
     CO_TRY_OK(co_await adoptions_->load());
   }
+  if (devices_) {
+    CO_TRY_OK(co_await devices_->records.load());
+  }
   take_blocks();
   Net* net = &net_;
   auto forward = [net] { return net->enable_forwarding(); };
   CO_TRY_OK(co_await net_worker_->run(std::move(forward)));
   CO_TRY_OK(co_await reconcile_with_kernel());
+  co_await look_for_devices();
   std::map<std::string, Attachment> rows;
   for (const auto& [key, lease] : book_.leases()) {
     if (is_gateway(lease))
@@ -143,6 +148,10 @@ void CniService::take_blocks() {
 // True when the kernel has the interface as the lease says. An error when the kernel cannot be
 // asked.
 asio::awaitable<Result<bool>> CniService::in_kernel(Lease lease) {
+  if (const cni::DeviceRecord* known = device_of(lease.key())) {
+    cni::DeviceRecord record = *known;
+    co_return co_await device_in_kernel(std::move(record));
+  }
   Net* net = &net_;
   cni::InterfaceExtras extras;
   extras.default_routes = !is_pooled(lease);  // else it is up to the pod's annotation
@@ -270,6 +279,7 @@ asio::awaitable<Answer<json::object>> CniService::dispatch(Call call) {
       note_caller(call);
       if (call.mode == Mode::kAddresses) co_return co_await add_addresses(std::move(call));
       if (call.mode == Mode::kChained) co_return co_await adopt(std::move(call));
+      if (!call.device_id.empty()) co_return co_await add_device(std::move(call));
       co_return co_await add(std::move(call));
     case Command::kDel:
       co_return co_await remove(std::move(call));

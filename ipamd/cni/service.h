@@ -7,8 +7,9 @@
 // disk and the interface is complete; on any failure nothing is left.
 //
 // Other plugins may make the interface instead: they ask for addresses only (addresses.cpp), or are
-// followed by this one, which then looks after what they made (chained.cpp). What is lost without a
-// DEL comes back by itself (recovery.cpp).
+// followed by this one, which then looks after what they made (chained.cpp). A device of the node
+// may be the interface (lending.cpp). What is lost without a DEL comes back by itself
+// (recovery.cpp).
 #pragma once
 
 #include <functional>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "core/clock.h"
+#include "core/device_net.h"
 #include "core/log.h"
 #include "core/net.h"
 #include "core/table.h"
@@ -47,6 +49,14 @@ class InterfaceHooks {
   virtual asio::awaitable<Result<void>> verify(Attachment attachment);
 };
 
+// A device of the node that is the interface of an attachment: where it is, under an index that no
+// interface on the node has.
+struct DeviceInPod {
+  std::string device;
+  NetnsPath netns;
+  std::uint32_t index = 0;
+};
+
 struct CniSettings {
   std::string node;
   std::string cluster;
@@ -61,6 +71,7 @@ struct CniSettings {
 
 namespace cni {
 class Adoptions;
+struct DeviceRecord;
 struct InterfaceExtras;
 }  // namespace cni
 class Claims;
@@ -95,6 +106,9 @@ class CniService {
   // Where chained mode keeps what it looks after; without it that mode is refused. Before start();
   // a file of its own, not that of the leases.
   void keep_adoptions_in(LeaseStore& store);
+  // Lends devices of the node to pods; what they were is kept in `folder`. Without it a
+  // configuration with "deviceID" is refused. Before start().
+  void lend_devices(DeviceNet& net, std::string folder);
   // Who asks the network before an address is answered, where a configuration wants that; without
   // it nobody is asked. Before start().
   void probe_with(AddressProber& prober);
@@ -117,6 +131,9 @@ class CniService {
 
   // Links of this node came or went: what is lost is looked for now. Otherwise every half second.
   void links_changed();
+
+  // Of an attachment by its key; also while it is being made, from before its hooks are called.
+  std::optional<DeviceInPod> device_in_pod(const std::string& key) const;
 
   const LeaseBook& book() const { return book_; }
   // Of a lease: it holds addresses, the interface is another plugin's (or a block's gateway).
@@ -147,7 +164,7 @@ class CniService {
                                                      std::vector<InterfaceChoice> choices);
   asio::awaitable<cni::Answer<Granted>> grant_new(cni::Call call, Lease wanted,
                                                   std::vector<InterfaceChoice> choices);
-  asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve_from_blocks(cni::Mode mode,
+  asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve_from_blocks(bool with_gateways,
                                                                            Lease wanted);
   Result<LeaseBook::Reservations> reserve_choices(const cni::Call& call, const Lease& wanted,
                                                   const std::vector<InterfaceChoice>& choices,
@@ -202,6 +219,8 @@ class CniService {
   asio::awaitable<cni::Answer<void>> reserve_gateway(Family family);
   asio::awaitable<cni::Answer<LeaseBook::Reservation>> reserve_probed(cni::Call call, Lease lease);
   asio::awaitable<cni::Answer<std::map<Ip, std::string>>> ask_network(ProbeQuestion question);
+  asio::awaitable<cni::Answer<std::map<Ip, std::string>>> ask_for_pools(cni::Call call,
+                                                                        Lease lease);
   void set_aside(const Lease& lease, const std::map<Ip, std::string>& conflicts);
   void note_conflict(const Lease& lease);
   void free_rested_conflicts();
@@ -216,6 +235,23 @@ class CniService {
   asio::awaitable<cni::Answer<json::object>> check_adopted(cni::Call call);
   asio::awaitable<cni::Answer<void>> release_adopted(cni::Call call);
   asio::awaitable<cni::Answer<void>> let_go(std::string key, std::uint64_t sequence);
+
+  // lending.cpp
+  struct Devices;
+  const cni::DeviceRecord* device_of(const std::string& key) const;
+  asio::awaitable<cni::Answer<cni::DeviceRecord>> free_device(cni::Call call);
+  asio::awaitable<cni::Answer<Granted>> reserve_for_device(cni::Call call, std::string mac);
+  cni::GrantedAddresses places_for_device(const Granted& granted) const;
+  asio::awaitable<cni::Answer<void>> move_device(Attachment attachment, DeviceMove move,
+                                                 cni::GrantedAddresses places);
+  asio::awaitable<cni::Answer<void>> lend(cni::Call call, cni::DeviceRecord record,
+                                          Granted& granted);
+  asio::awaitable<cni::Answer<json::object>> add_device(cni::Call call);
+  asio::awaitable<cni::Answer<json::object>> check_device(cni::Call call, Lease lease);
+  asio::awaitable<Result<void>> return_device(cni::DeviceRecord record);
+  asio::awaitable<Result<void>> take_away(std::string key, std::string host_interface);
+  asio::awaitable<void> look_for_devices();
+  asio::awaitable<Result<bool>> device_in_kernel(cni::DeviceRecord record);
 
   asio::awaitable<void> recover_lost();
   asio::awaitable<void> recover(Held lost, std::string_view witnesses);
@@ -273,6 +309,7 @@ class CniService {
   MonotonicTime mtu_read_at_{};
   std::unique_ptr<cni::Listener> listener_;
   std::unique_ptr<cni::Adoptions> adoptions_;
+  std::unique_ptr<Devices> devices_;
   // By whether it is adopted, and its sequence number.
   std::map<std::pair<bool, std::uint64_t>, std::uint64_t> netns_numbers_;
   ContainerRuntime* runtime_ = nullptr;  // null: none is asked

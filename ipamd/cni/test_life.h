@@ -35,7 +35,7 @@ class Life {
   Life(const Folder& folder, FakeNet& net, InterfaceHooks& hooks, Store& store,
        std::vector<std::string> blocks = {"10.7.0.0/29", "fd07::/64"}, bool synced = true,
        Store* adopted = nullptr, AddressProber* prober = nullptr,
-       ContainerRuntime* runtime = nullptr) {
+       ContainerRuntime* runtime = nullptr, DeviceNet* devices = nullptr) {
     CniSettings settings;
     settings.node = "n1";
     settings.socket_path = folder.file("cni.sock");
@@ -49,6 +49,7 @@ class Life {
                      Logger());
     if (prober != nullptr) service_->probe_with(*prober);
     if (runtime != nullptr) service_->ask_runtime(*runtime);
+    if (devices != nullptr) service_->lend_devices(*devices, folder.file("devices"));
     if (adopted != nullptr) service_->keep_adoptions_in(*adopted);
     started_ = run(service_->start());
   }

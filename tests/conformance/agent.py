@@ -26,7 +26,8 @@ FLEET = {
 
 
 class Agent:
-    def __init__(self, world, node, agent=None, **subsystems):
+    def __init__(self, world, node, agent=None, environment=None, **subsystems):
+        self.environment = {**os.environ, **(environment or {})}
         self.world, self.node, self.process = world, node, None
         self.folder = os.path.join(world.folder, node.name)
         os.makedirs(os.path.join(self.folder, "state"))
@@ -62,7 +63,8 @@ class Agent:
 
     def start(self):
         binary = os.path.join(BIN, "tombolod")
-        self.process = self.world.start(self.node, os.path.join(self.folder, "log"), binary, "--config", self.config)
+        self.process = self.world.start(self.node, os.path.join(self.folder, "log"), binary, "--config", self.config,
+                                        env=self.environment)
         wait_until("tombolod serves CNI", lambda: self.alive() and self.answers())
         return self
 

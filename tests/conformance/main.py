@@ -8,6 +8,7 @@ import cases_add  # noqa: F401  (cases register themselves)
 import cases_del  # noqa: F401
 import cases_chained  # noqa: F401
 import cases_crash  # noqa: F401
+import cases_devices  # noqa: F401
 import cases_gc  # noqa: F401
 import cases_recovery  # noqa: F401
 import cases_together  # noqa: F401

@@ -59,10 +59,11 @@ class Tombolo(Subject):
     claims_reservations = True
 
     subsystems = {}
+    environment = {}
 
     def __init__(self, name, world):
         super().__init__(name, world, os.path.join(BIN, "tombolo-cni"))
-        self.agent = Agent(world, self.node, **self.subsystems).start().give_blocks()
+        self.agent = Agent(world, self.node, environment=self.environment, **self.subsystems).start().give_blocks()
 
     def body(self):
         return {"type": "tombolo-cni", "socket": self.agent.socket}
@@ -105,6 +106,17 @@ class Chained(Tombolo):
     """Tombolo after Debian's plugins, with the real datapath."""
     group = "chained"
     subsystems = {"policy": True, "lb": True}
+
+
+class Devices(Tombolo):
+    """Tombolo with devices of the node, whose sysfs is a folder, and policy at them."""
+    group = "devices"
+    subsystems = {"policy": True}
+
+    def __init__(self, name, world):
+        self.sysfs = os.path.join(world.folder, "sysfs")
+        self.environment = {"TOMBOLO_SYSFS": self.sysfs}
+        super().__init__(name, world)
 
 
 def local_ranges(folder, small=False):
@@ -175,6 +187,6 @@ class Given(Subject):
 
 
 SUBJECTS = {"tombolo-cni": Tombolo, "tombolo-ipam": TomboloAddresses, "host-local": HostLocal, "bridge": Bridge,
-            "together": Together, "chained": Chained, "recovery": Recovery, "crash": Crash}
+            "together": Together, "chained": Chained, "recovery": Recovery, "crash": Crash, "devices": Devices}
 # What the table of differences compares; the others have cases of their own.
 COMPARED = [name for name, subject in SUBJECTS.items() if subject.group == "plugin"]

@@ -175,7 +175,7 @@ def run_conformance(root, subject):
 
 
 def conformance_suites(root):
-    subjects = ("tombolo-cni", "tombolo-ipam", "together", "chained", "recovery", "crash")
+    subjects = ("tombolo-cni", "tombolo-ipam", "together", "chained", "recovery", "crash", "devices")
     return [Suite(f"conformance {subject}", lambda s=subject: run_conformance(root, s)) for subject in subjects]
 
 
