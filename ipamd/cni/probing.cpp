@@ -1,9 +1,10 @@
-// Probes before an address of another plugin's interface is answered: does the network know
+// Probes before an address is answered: does the network know
 // somebody who has it, does the gateway answer. An address that somebody has is set aside for a
 // while, under a lease that no container owns, and the ADD gets another. Control thread.
 #include <boost/algorithm/string/join.hpp>
 
 #include "core/metrics.h"
+#include "ipamd/cni/devices.h"
 #include "ipamd/cni/internal.h"
 #include "ipamd/cni/pooled.h"
 
@@ -43,20 +44,35 @@ std::string told(const std::map<Ip, std::string>& conflicts) {
   return boost::join(parts, ", ");
 }
 
-// What the pools of a lease want to know, where the call names the device that leads to their
-// network. With a VLAN it leads to another one.
-ProbeQuestion question_of(const Call& call, const Lease& lease, const PoolCatalog& catalog) {
-  ProbeQuestion question;
-  question.device = call.device;
+// Where the network of an interface is asked.
+struct AskedAt {
+  std::string device;     // empty: the one that is on the addresses' network
+  bool in_vlan = false;   // of the pool, by its tag
+  bool gateways = false;  // they are the interface's own, not the node's
+};
+
+// What the pools of a lease want to know, by VLAN. A bridge passes on its own VLANs alone, which
+// nobody here knows.
+std::vector<ProbeQuestion> questions_of(const Call& call, const Lease& lease,
+                                        const PoolCatalog& catalog, const AskedAt& at) {
+  std::map<std::uint16_t, ProbeQuestion> by_vlan;
   for (std::size_t i = 0; i < lease.pools.size(); ++i) {
     if (lease.pools[i] == kNodePool && call.conflict_probe)
-      question.unused.push_back(lease.attachment.ips[i]);
+      by_vlan[0].unused.push_back(lease.attachment.ips[i]);
     const IpPool* pool = catalog.find(lease.pools[i]);
-    if (pool == nullptr || pool->vlan != 0) continue;
+    if (pool == nullptr || (pool->vlan != 0 && !at.in_vlan && !at.device.empty())) continue;
+    ProbeQuestion& question = by_vlan[at.in_vlan ? static_cast<std::uint16_t>(pool->vlan) : 0];
     if (pool->conflict_probe) question.unused.push_back(lease.attachment.ips[i]);
-    if (pool->gateway_probe && pool->gateway) question.gateways.push_back(*pool->gateway);
+    if (pool->gateway_probe && pool->gateway && at.gateways)
+      question.gateways.push_back(*pool->gateway);
   }
-  return question;
+  std::vector<ProbeQuestion> questions;
+  for (auto& [vlan, question] : by_vlan) {
+    question.device = at.device;
+    question.vlan = vlan;
+    questions.push_back(std::move(question));
+  }
+  return questions;
 }
 
 }  // namespace
@@ -73,13 +89,19 @@ bool CniService::is_conflict(const Lease& lease) {
 // gateway is silent.
 asio::awaitable<Answer<std::map<Ip, std::string>>> CniService::ask_network(ProbeQuestion question) {
   std::map<Ip, std::string> none;
-  if (prober_ == nullptr || question.device.empty()) co_return none;
+  if (prober_ == nullptr) co_return none;
   if (question.unused.empty() && question.gateways.empty()) co_return none;
-  std::string device = question.device;
+  bool anywhere = question.device.empty();
+  std::string device = anywhere ? "the addresses' network" : question.device;
   std::vector<Ip> gateways = question.gateways;
   auto answer = co_await prober_->probe(std::move(question));
   if (!answer && answer.error().code == Code::kCancelled)
     co_return failure(cni::kTryLater, answer.error());
+  // That the node is not on that network is how most nodes are.
+  if (!answer && anywhere && answer.error().code == Code::kNotFound) {
+    probed("not on the network").increment();
+    co_return none;
+  }
   if (!answer) {
     probed("not possible").increment();
     log_.warning("addresses are given unprobed: {}", answer.error().text());
@@ -150,8 +172,9 @@ asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve_probed(Call 
     CO_TRY(reservation, co_await reserve_with_gateways(lease));
     ProbeQuestion question;
     question.device = call.device;
-    if (call.conflict_probe) question.unused = reservation.lease.attachment.ips;
-    if (call.gateway_probe)
+    bool asked = !call.device.empty();
+    if (asked && call.conflict_probe) question.unused = reservation.lease.attachment.ips;
+    if (asked && call.gateway_probe)
       for (const auto& route : call.routes)
         if (route.gateway) question.gateways.push_back(*route.gateway);
     auto conflicts = co_await ask_network(std::move(question));
@@ -170,6 +193,31 @@ asio::awaitable<Answer<LeaseBook::Reservation>> CniService::reserve_probed(Call 
               ""});
 }
 
+// Of the pools' addresses, of all VLANs: who has them.
+asio::awaitable<Answer<std::map<Ip, std::string>>> CniService::ask_for_pools(Call call,
+                                                                             Lease lease) {
+  AskedAt at;
+  at.device = call.device;
+  if (at.device.empty() && !call.device_id.empty() && devices_) {
+    // The card that the device is of.
+    DeviceNet* net = &devices_->net;
+    auto job = [net, id = call.device_id] { return net->find_device(id); };
+    auto found = co_await net_worker_->run(std::move(job));
+    if (found) at.device = found->parent;
+  }
+  std::map<Ip, std::string> conflicts;
+  // Another plugin may have its interface anywhere.
+  if (at.device.empty() && call.mode == cni::Mode::kAddresses) co_return conflicts;
+  at.in_vlan = !at.device.empty() && !call.device_is_bridge;
+  at.gateways = !at.device.empty();
+  auto questions = questions_of(call, lease, pooled_->pools.directory->catalog(), at);
+  for (ProbeQuestion& question : questions) {
+    CO_TRY(found, co_await ask_network(std::move(question)));
+    conflicts.merge(found);
+  }
+  co_return conflicts;
+}
+
 // The same for addresses of pools, whose claims go with them. A fixed address that somebody else
 // has is an error: no other one is the pod's.
 asio::awaitable<Answer<CniService::Granted>> CniService::grant_probed(
@@ -177,10 +225,8 @@ asio::awaitable<Answer<CniService::Granted>> CniService::grant_probed(
   std::string last;
   for (int tries = 0; tries < kMostTries; ++tries) {
     CO_TRY(granted, co_await grant_new(call, wanted, choices));
-    if (call.mode != cni::Mode::kAddresses) co_return std::move(granted);
     const Lease lease = granted.reservation.lease;
-    auto question = question_of(call, lease, pooled_->pools.directory->catalog());
-    auto conflicts = co_await ask_network(std::move(question));
+    auto conflicts = co_await ask_for_pools(call, lease);
     if (conflicts && conflicts->empty()) co_return std::move(granted);
     take_back(granted.others);
     bool fixed = !choices.front().identity.empty();
@@ -200,9 +246,11 @@ asio::awaitable<Answer<CniService::Granted>> CniService::grant_probed(
       co_return failure(cni::kTryLater, freed.error());
     }
   }
-  co_return std::unexpected(Failure{
-      cni::kTryLater,
-      fmt::format("somebody else on {} has the address of the pool: {}", call.device, last), ""});
+  co_return std::unexpected(
+      Failure{cni::kTryLater,
+              fmt::format("somebody else on {} has the address of the pool: {}",
+                          call.device.empty() ? "its network" : call.device, last),
+              ""});
 }
 
 }  // namespace tombolo

@@ -154,6 +154,37 @@ TEST_CASE("a fixed address that somebody else has is nobody's for now") {
   REQUIRE(probed.node.add_soon("a", "shop/a").starts_with("172.18.42."));
 }
 
+TEST_CASE("where the addresses of pools are asked for") {
+  struct Case {
+    const char* name;
+    Mode mode;
+    const char* device;
+    bool bridge;
+    std::vector<std::string> asked;  // DEVICE, VLAN, addresses and gateways in numbers
+  };
+  auto test = GENERATE(values<Case>({
+      {"another plugin's device", Mode::kAddresses, "eth1", false, {"eth1 0 1+1", "eth1 41 1+1"}},
+      {"another plugin's bridge", Mode::kAddresses, "br0", true, {"br0 0 1+1"}},
+      {"another plugin's secret", Mode::kAddresses, "", false, {}},
+      {"our own interface", Mode::kInterface, "", false, {" 0 2+0"}},
+  }));
+  INFO(test.name);
+  StringMap annotations{{"ipam.tombolo.io/ippool", R"({"ipv4": ["racks"], "ipv6": ["racks-6"]})"}};
+  ProbedNode probed(annotations);
+  probed.prober.gateways = {Ip::parse("172.18.41.1").value(), Ip::parse("fd00:41::1").value()};
+  Call call = probed.node.call_of(Command::kAdd, "a", "shop/a");
+  call.mode = test.mode;
+  call.device = test.device;
+  call.device_is_bridge = test.bridge;
+  auto answer = probed.node.handle(std::move(call));
+  REQUIRE(answer);
+  std::vector<std::string> asked;
+  for (const ProbeQuestion& one : probed.prober.asked)
+    asked.push_back(
+        fmt::format("{} {} {}+{}", one.device, one.vlan, one.unused.size(), one.gateways.size()));
+  REQUIRE(asked == test.asked);
+}
+
 TEST_CASE("what is asked, and what the answer means") {
   struct Case {
     const char* name;

@@ -77,13 +77,21 @@ struct Device {
 };
 // kNotFound: there is none of that name; kFailedPrecondition: it is down or no Ethernet.
 Result<Device> find_device(const std::string& name);
+// The VLAN whose packets the device carries without a tag, because it is a VLAN device itself
+// (ip-link(8), type vlan); 0: it is none.
+std::uint16_t vlan_of_device(const std::string& name);
+// The name of the Ethernet device that is up and has a subnet with all of these addresses in it: of
+// several the one with the longest prefix. kNotFound: there is none.
+Result<std::string> device_on_network_of(const std::vector<Ip>& ips);
 
 // A packet socket (packet(7)) of one interface. Never blocks; closed with the object.
 class PacketSocket {
  public:
   // Hears ARP (kV4), or solicitations and advertisements (kV6), and nothing else.
-  // kPermissionDenied without CAP_NET_RAW.
-  static Result<PacketSocket> open(const Device& on, Family family);
+  // With a `vlan` it hears and sends packets with that tag (IEEE 802.1Q) alone, whether or not the
+  // node has a device of that VLAN, and for its time the interface takes in everything: hardware
+  // drops the tags that nobody has told it of. kPermissionDenied without CAP_NET_RAW.
+  static Result<PacketSocket> open(const Device& on, Family family, std::uint16_t vlan = 0);
   PacketSocket(PacketSocket&& other) noexcept;
   PacketSocket& operator=(PacketSocket&& other) noexcept;
   ~PacketSocket();
@@ -101,12 +109,15 @@ class PacketSocket {
   Result<void> send(Bytes packet, const Mac& to) const;
 
  private:
-  PacketSocket(int fd, const Device& on, Family family)
-      : fd_(fd), index_(on.index), family_(family) {}
+  PacketSocket(int fd, const Device& on, Family family, std::uint16_t vlan)
+      : fd_(fd), index_(on.index), own_(on.mac), family_(family), vlan_(vlan) {}
+  Result<void> prepare(const std::string& name);
 
   int fd_ = -1;
   unsigned index_ = 0;
+  Mac own_{};
   Family family_ = Family::kV4;
+  std::uint16_t vlan_ = 0;  // 0: without a tag
 };
 
 }  // namespace tombolo::neighbor

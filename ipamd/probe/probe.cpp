@@ -31,22 +31,22 @@ class Probing {
       : question_(std::move(question)), ready_(executor) {}
 
   Result<void> open() {
+    if (question_.device.empty()) {
+      std::vector<Ip> all = question_.unused;
+      all.insert(all.end(), question_.gateways.begin(), question_.gateways.end());
+      TRY(name, neighbor::device_on_network_of(all));
+      question_.device = std::move(name);
+    }
     TRY(device, neighbor::find_device(question_.device));
     device_ = device;
     int epoll = ::epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0) return fail_errno(errno, "wait for packets");
     ready_.assign(epoll);
+    bool tagged = question_.vlan != 0 && neighbor::vlan_of_device(device_.name) != question_.vlan;
     for (Family family : {Family::kV4, Family::kV6}) {
       if (!asks_about(family)) continue;
-      TRY(socket, PacketSocket::open(device_, family));
-      // Answers to a question from :: go to all nodes.
-      if (family == Family::kV6)
-        TRY_OK(socket.join(neighbor::multicast_mac(neighbor::all_nodes())));
-      epoll_event event{};
-      event.events = EPOLLIN;
-      if (::epoll_ctl(epoll, EPOLL_CTL_ADD, socket.fd(), &event) != 0)
-        return fail_errno(errno, "wait for packets");
-      of(family) = std::move(socket);
+      TRY_OK(hear(family, 0));
+      if (tagged) TRY_OK(hear(family, question_.vlan));
     }
     return {};
   }
@@ -56,19 +56,21 @@ class Probing {
       for (const Ip& ip : *list) {
         if (answer_.gateways.contains(ip)) continue;
         auto question = probe::question_for(device_.mac, ip);
-        auto sent = of(ip.family())->send(question.packet, question.to);
-        // A full queue drops a probe, as a network does: there are several.
-        bool full =
-            !sent && (sent.error().sys_errno == EAGAIN || sent.error().sys_errno == ENOBUFS);
-        if (!sent && !full) return std::unexpected(std::move(sent).error());
+        for (const Ear& ear : ears_) {
+          if (ear.family != ip.family()) continue;
+          auto sent = ear.socket.send(question.packet, question.to);
+          // A full queue drops a probe, as a network does: there are several.
+          bool full =
+              !sent && (sent.error().sys_errno == EAGAIN || sent.error().sys_errno == ENOBUFS);
+          if (!sent && !full) return std::unexpected(std::move(sent).error());
+        }
       }
     return {};
   }
 
   // Reads what has come; true when nothing more has to be waited for.
   bool read() {
-    for (Family family : {Family::kV4, Family::kV6})
-      if (of(family)) listen_to(family);
+    for (const Ear& ear : ears_) listen_to(ear);
     if (!answer_.conflicts.empty()) return true;
     return question_.unused.empty() && answer_.gateways.size() == question_.gateways.size();
   }
@@ -77,6 +79,10 @@ class Probing {
   ProbeAnswer& answer() { return answer_; }
 
  private:
+  struct Ear {
+    Family family;
+    PacketSocket socket;
+  };
   static bool has(const std::vector<Ip>& list, Ip ip) {
     return std::ranges::find(list, ip) != list.end();
   }
@@ -85,19 +91,29 @@ class Probing {
     return std::ranges::any_of(question_.unused, of_family) ||
            std::ranges::any_of(question_.gateways, of_family);
   }
-  void listen_to(Family family) {
+  Result<void> hear(Family family, std::uint16_t vlan) {
+    TRY(socket, PacketSocket::open(device_, family, vlan));
+    // Answers to a question from :: go to all nodes.
+    if (family == Family::kV6) TRY_OK(socket.join(neighbor::multicast_mac(neighbor::all_nodes())));
+    epoll_event event{};
+    event.events = EPOLLIN;
+    if (::epoll_ctl(ready_.native_handle(), EPOLL_CTL_ADD, socket.fd(), &event) != 0)
+      return fail_errno(errno, "wait for packets");
+    ears_.push_back({family, std::move(socket)});
+    return {};
+  }
+  void listen_to(const Ear& ear) {
     std::array<std::uint8_t, 1500> room;
     for (int i = 0; i < kMostReads; ++i) {
-      auto received = of(family)->receive(room);
+      auto received = ear.socket.receive(room);
       if (!received || received->size == 0) return;  // nothing waits, or the interface went down
-      auto claim = probe::read_claim(family, neighbor::Bytes(room).first(received->size));
+      auto claim = probe::read_claim(ear.family, neighbor::Bytes(room).first(received->size));
       if (!claim) continue;
       if (!claim->mac) claim->mac = received->from;
       // Our own question that a bridge brings back, and other questions of this node.
       if (received->from != device_.mac && *claim->mac != device_.mac) note(*claim);
     }
   }
-  std::optional<PacketSocket>& of(Family family) { return sockets_[family == Family::kV4 ? 0 : 1]; }
   void note(const Claim& claim) {
     std::string mac = neighbor::to_string(*claim.mac);
     // Somebody who probes for an address as we do is a conflict as well (RFC 5227 section 2.1.1,
@@ -109,7 +125,7 @@ class Probing {
 
   ProbeQuestion question_;
   Device device_;
-  std::array<std::optional<PacketSocket>, 2> sockets_;
+  std::vector<Ear> ears_;
   asio::posix::stream_descriptor ready_;
   ProbeAnswer answer_;
 };
@@ -127,7 +143,7 @@ class PacketProber final : public AddressProber {
     if (question.unused.size() + question.gateways.size() > kMostProbed)
       co_return fail(Code::kInvalidArgument, "{} addresses are asked for at once; the limit is {}",
                      question.unused.size() + question.gateways.size(), kMostProbed);
-    std::string device = question.device;
+    std::string device = question.device.empty() ? "the addresses' network" : question.device;
     // Shared with the timer's handler, which may come after the end of a task that was cancelled.
     auto probing = std::make_shared<Probing>(executor_, std::move(question));
     auto opened = probing->open();

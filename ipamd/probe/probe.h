@@ -19,9 +19,14 @@ namespace tombolo {
 namespace asio = boost::asio;
 
 struct ProbeQuestion {
-  std::string device;        // an Ethernet interface of the agent's own network namespace, up
+  // An Ethernet interface of the agent's own network namespace, up. Empty: the one that has a
+  // subnet with the addresses in it.
+  std::string device;
   std::vector<Ip> unused;    // that nobody should have
   std::vector<Ip> gateways;  // that should answer
+  // Asked for with this tag (IEEE 802.1Q) as well, unless the device is of that VLAN itself: what
+  // carries it to the pod may be a device of the VLAN, or a port of a switch without tags. 0: no.
+  std::uint16_t vlan = 0;
 };
 
 struct ProbeAnswer {
@@ -42,8 +47,8 @@ class AddressProber {
   virtual ~AddressProber() = default;
   // All of them at once. Ends early at the first conflict, and when nothing is left to wait for;
   // that nobody has an address is known after every round and its window. kNotFound: there is no
-  // such device; kFailedPrecondition: it is down or no Ethernet; kInvalidArgument: too many
-  // addresses; kPermissionDenied: no right to packet sockets.
+  // such device, or none on their network; kFailedPrecondition: it is down or no Ethernet;
+  // kInvalidArgument: too many addresses; kPermissionDenied: no right to packet sockets.
   virtual asio::awaitable<Result<ProbeAnswer>> probe(ProbeQuestion question) = 0;
 };
 

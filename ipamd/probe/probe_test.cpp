@@ -3,9 +3,12 @@
 #include "ipamd/probe/probe.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -18,6 +21,7 @@
 
 #include "core/clock.h"
 #include "core/task_group.h"
+#include "ipamd/neighbor/neighbor.h"
 
 namespace tombolo {
 namespace {
@@ -159,6 +163,87 @@ TEST_CASE("somebody who probes for the same address is a conflict") {
   REQUIRE(answer->conflicts.begin()->second == "02:00:00:00:99:05");
 }
 
+// Answers ARP for one address in one VLAN, as long as it lives.
+class InVlan {
+ public:
+  InVlan(const Netns& netns, std::uint16_t vlan, Ip ip)
+      : thread_([this, &netns, vlan, ip] { netns.run([&] { answer(vlan, ip); }); }) {
+    while (!ready_) std::this_thread::yield();
+  }
+  ~InVlan() {
+    over_ = true;
+    thread_.join();
+  }
+  InVlan(const InVlan&) = delete;
+  InVlan& operator=(const InVlan&) = delete;
+
+ private:
+  void answer(std::uint16_t vlan, Ip ip) {
+    auto device = neighbor::find_device("eth0");
+    REQUIRE(device);
+    auto socket = neighbor::PacketSocket::open(*device, Family::kV4, vlan);
+    ready_ = true;
+    REQUIRE(socket);
+    while (!over_) {
+      pollfd one{socket->fd(), POLLIN, 0};
+      ::poll(&one, 1, 20);
+      std::array<std::uint8_t, 1500> room;
+      auto received = socket->receive(room);
+      REQUIRE(received);
+      auto arp = neighbor::parse_arp(neighbor::Bytes(room).first(received->size));
+      if (!arp || arp->target_ip != ip) continue;
+      neighbor::Arp reply{true, device->mac, ip, arp->sender_mac, arp->sender_ip};
+      REQUIRE(socket->send(neighbor::encode(reply), arp->sender_mac));
+    }
+  }
+
+  std::atomic<bool> ready_ = false;
+  std::atomic<bool> over_ = false;
+  std::thread thread_;
+};
+
+TEST_CASE("an address in a VLAN is asked for there") {
+  Netns node;
+  Netns neighbour;
+  if (!can_run(node, neighbour)) SKIP("needs root and iproute2");
+  join(node, neighbour, false);
+  Ip taken = Ip::parse("10.99.0.77").value();
+  InVlan other(neighbour, 41, taken);
+  auto conflict = ask(node, {"up0", {taken}, {}, 41}, 50);
+  REQUIRE(conflict);
+  REQUIRE(conflict->conflicts == std::map<Ip, std::string>{{taken, "02:00:00:00:99:05"}});
+  auto gateway = ask(node, {"up0", {}, {taken}, 41}, 50);
+  REQUIRE(gateway);
+  REQUIRE(gateway->gateways.size() == 1);
+  for (std::uint16_t elsewhere : std::initializer_list<std::uint16_t>{0, 42}) {
+    INFO(elsewhere);
+    auto free = ask(node, {"up0", {taken}, {}, elsewhere});
+    REQUIRE(free);
+    REQUIRE(free->conflicts.empty());
+  }
+  // Without a tag it is asked for as well.
+  auto untagged = ask(node, {"up0", ips({"10.99.0.5", "fd99::5"}), {}, 42}, 50);
+  REQUIRE(untagged);
+  REQUIRE(!untagged->conflicts.empty());
+}
+
+TEST_CASE("without a device the one that is on the addresses' network is asked") {
+  Netns node;
+  Netns neighbour;
+  if (!can_run(node, neighbour)) SKIP("needs root and iproute2");
+  join(node, neighbour, false);
+  node.ip("addr add 10.99.0.1/24 dev up0");
+  node.ip("link add wide0 type veth peer name wide1");
+  node.ip("link set wide0 up");
+  node.ip("addr add 10.0.0.1/8 dev wide0");
+  auto answer = ask(node, {"", ips({"10.99.0.5"}), {}}, 50);
+  REQUIRE(answer);
+  REQUIRE(answer->conflicts.size() == 1);
+  auto none = ask(node, {"", ips({"10.99.0.6", "fd99::6"}), {}});
+  REQUIRE(!none);
+  REQUIRE(none.error().code == Code::kNotFound);
+}
+
 TEST_CASE("what cannot be asked is an error") {
   struct Case {
     const char* name;
@@ -213,7 +298,7 @@ TEST_CASE("a probe that is cancelled ends at once") {
     }
     tasks.cancel();
     while (tasks.size() > 0) context.run_one();
-    REQUIRE(answer);
+    REQUIRE(answer.has_value());
     REQUIRE(answer->error().code == Code::kCancelled);
   });
 }
