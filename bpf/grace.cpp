@@ -10,10 +10,10 @@ namespace tombolo::bpf {
 
 Result<Grace> Grace::open() {
   Grace grace;
-  grace.inner_ = UniqueFd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "grace_inner", 4, 4, 1, nullptr));
+  grace.inner_ = Descriptor(bpf_map_create(BPF_MAP_TYPE_ARRAY, "grace_inner", 4, 4, 1, nullptr));
   if (!grace.inner_) return fail_errno(errno, "create a map");
   LIBBPF_OPTS(bpf_map_create_opts, options, .inner_map_fd = static_cast<__u32>(grace.inner_.get()));
-  grace.outer_ = UniqueFd(bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "grace", 4, 4, 1, &options));
+  grace.outer_ = Descriptor(bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "grace", 4, 4, 1, &options));
   if (!grace.outer_) return fail_errno(errno, "create a map of maps");
   return grace;
 }

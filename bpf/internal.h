@@ -10,6 +10,7 @@
 #include <set>
 
 #include "bpf/bpf.h"
+#include "core/descriptor.h"
 
 struct bpf_map;
 
@@ -179,22 +180,6 @@ class LbState {
 };
 
 // ---- the kernel's objects (programs.cpp, kernel_maps.cpp, pins.cpp, precheck.cpp)
-class UniqueFd {
- public:
-  UniqueFd() = default;
-  explicit UniqueFd(int fd) : fd_(fd) {}
-  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  UniqueFd& operator=(UniqueFd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~UniqueFd();
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
 
 // Returns when no program runs any more that began before wait() (some ms).
 class Grace {
@@ -203,8 +188,8 @@ class Grace {
   Result<void> wait() const;
 
  private:
-  UniqueFd inner_;
-  UniqueFd outer_;
+  Descriptor inner_;
+  Descriptor outer_;
 };
 
 // A folder BPFFS_ROOT/PART, mounted and locked for this process.
@@ -225,7 +210,7 @@ class PinFolder {
  private:
   std::string version() const;
   std::string root_;
-  UniqueFd lock_;
+  Descriptor lock_;
 };
 // True when the pin exists and is now the map of the object that is about to be loaded.
 Result<bool> take_over_map(bpf_map* map, const std::string& path);

@@ -14,7 +14,7 @@ namespace tombolo::bpf {
 Result<void> in_namespace(const std::string& path, const std::function<Result<void>()>& work) {
   Result<void> done;
   std::thread([&] {
-    UniqueFd netns(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    Descriptor netns(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!netns || setns(netns.get(), CLONE_NEWNET) != 0)
       done = fail_errno(errno, "enter network namespace {}", path);
     else

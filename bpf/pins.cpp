@@ -7,7 +7,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -35,8 +34,8 @@ Result<void> make_folder(const std::string& path) {
   return {};
 }
 
-Result<UniqueFd> lock_folder(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+Result<Descriptor> lock_folder(const std::string& path) {
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return fail_errno(errno, "open {}", path);
   if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
   if (errno == EWOULDBLOCK)
@@ -55,10 +54,6 @@ Result<void> remove_tree(const std::string& path) {
 }
 
 }  // namespace
-
-UniqueFd::~UniqueFd() {
-  if (fd_ >= 0) close(fd_);
-}
 
 std::string PinFolder::version() const {
   return fmt::format("{}/v{}", root_, int{abi::kAbiVersion});

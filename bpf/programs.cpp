@@ -52,7 +52,7 @@ class LoadedPrograms : public Programs {
   Result<void> attach(const PinFolder& pins, const std::string& cgroup_root) {
     LibbpfLog log;  // a pin that is not there yet is no news
     TRY(id, cgroup_id(cgroup_root));
-    UniqueFd cgroup(::open(cgroup_root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    Descriptor cgroup(::open(cgroup_root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!cgroup) return fail_errno(errno, "cgroup_root {}", cgroup_root);
     // What translates answers first, then what makes translations.
     for (bpf_program* program :

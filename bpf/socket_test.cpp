@@ -349,7 +349,7 @@ TEST_CASE("pins of another layout are refused by name, another version's are lef
   rig.balancer.reset();
   std::string pins = rig.world.settings().bpffs_root + "/tombolo/";
   std::string slots = fmt::format("{}v{}/maps/slots", pins, int{abi::kAbiVersion});
-  UniqueFd other(bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, 16, 7, nullptr));
+  Descriptor other(bpf_map_create(BPF_MAP_TYPE_ARRAY, "other", 4, 16, 7, nullptr));
   REQUIRE(other);
   fs::create_directories(pins + "v999/maps");
   REQUIRE(bpf_obj_pin(other.get(), (pins + "v999/maps/slots").c_str()) == 0);

@@ -17,7 +17,7 @@ std::string describe(std::uint32_t type, std::uint32_t key, std::uint32_t value,
 }  // namespace
 
 Result<bool> take_over_map(bpf_map* map, const std::string& path) {
-  UniqueFd fd(bpf_obj_get(path.c_str()));
+  Descriptor fd(bpf_obj_get(path.c_str()));
   if (!fd && errno == ENOENT) return false;
   if (!fd) return fail_errno(errno, "open pinned map {}", path);
   bpf_map_info info{};

@@ -66,7 +66,7 @@ Backends::Backends(const std::vector<std::string>& endpoints, Protocol protocol)
   for (const std::string& text : endpoints) {
     Endpoint endpoint = Endpoint::parse(text).value();
     int family = endpoint.ip.is_v4() ? AF_INET : AF_INET6;
-    UniqueFd fd(socket(family, socket_type(protocol) | SOCK_CLOEXEC, 0));
+    Descriptor fd(socket(family, socket_type(protocol) | SOCK_CLOEXEC, 0));
     int on = 1;
     setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     SocketAddress address = to_sockaddr(endpoint, family);
@@ -96,7 +96,7 @@ void Backends::serve() {
       if (!ready.listens && protocol_ == Protocol::kTcp) {
         if (!answer(ready.fd.get())) sockets_.erase(sockets_.begin() + static_cast<long>(i - 1));
       } else if (ready.listens) {
-        UniqueFd taken(accept4(ready.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        Descriptor taken(accept4(ready.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
         if (!taken || sockets_.size() >= kMaxSockets) continue;
         ssize_t sent = ::send(taken.get(), ready.name.data(), ready.name.size(), MSG_NOSIGNAL);
         if (sent > 0) sockets_.push_back({std::move(taken), ready.name, false});
@@ -122,7 +122,7 @@ Result<Client> Client::open(Call call, int family) {
   Client client;
   client.call_ = call;
   int type = call == Call::kTcp ? SOCK_STREAM : SOCK_DGRAM;
-  client.fd_ = UniqueFd(socket(family, type | SOCK_CLOEXEC, 0));
+  client.fd_ = Descriptor(socket(family, type | SOCK_CLOEXEC, 0));
   if (!client.fd_) return fail_errno(errno, "socket");
   set_limits(client.fd());
   // Closed by reset, so that a thousand short connections do not use up the ports.

@@ -35,13 +35,13 @@ class Backends {
   void serve();
   bool answer(int fd);
   struct Socket {
-    UniqueFd fd;
+    Descriptor fd;
     std::string name;
     bool listens = false;
   };
   Protocol protocol_;
   std::vector<Socket> sockets_;
-  UniqueFd stop_;
+  Descriptor stop_;
   std::thread thread_;
 };
 
@@ -64,7 +64,7 @@ class Client {
   int fd() const { return fd_.get(); }
 
  private:
-  UniqueFd fd_;
+  Descriptor fd_;
   Call call_ = Call::kTcp;
 };
 

@@ -23,10 +23,10 @@ constexpr std::size_t kMaxFound =
     65536;  // sockets closed per call; more are left to the next change
 constexpr int kAnswerTimeoutS = 5;
 
-Result<UniqueFd> diag_socket_in(const std::string& netns_path) {
-  UniqueFd opened;
+Result<Descriptor> diag_socket_in(const std::string& netns_path) {
+  Descriptor opened;
   TRY_OK(in_namespace(netns_path, [&]() -> Result<void> {
-    opened = UniqueFd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+    opened = Descriptor(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
     if (!opened) return fail_errno(errno, "open a sock_diag socket in {}", netns_path);
     return {};
   }));

@@ -38,7 +38,7 @@ class IteratedPeers : public UdpPeers {
   }
 
   Result<std::vector<abi::lb_udp_peer>> of(const std::set<abi::lb_endpoint>& backends) override {
-    UniqueFd iterator(bpf_iter_create(bpf_link__fd(link_)));
+    Descriptor iterator(bpf_iter_create(bpf_link__fd(link_)));
     if (!iterator) return fail_errno(errno, "start the iterator over sockets");
     std::vector<abi::lb_udp_peer> found;
     std::vector<abi::lb_udp_peer> buffer(1024);

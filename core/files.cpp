@@ -8,22 +8,10 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "core/descriptor.h"
+
 namespace tombolo {
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int number() const { return number_; }
-
- private:
-  int number_;
-};
 
 Result<void> write_all(int descriptor, std::string_view text, const std::string& path) {
   while (!text.empty()) {
@@ -40,7 +28,7 @@ Result<void> sync_folder_of(const std::string& path) {
   std::string directory = std::filesystem::path(path).parent_path().string();
   if (directory.empty()) directory = ".";
   Descriptor folder(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder.number() < 0 || ::fsync(folder.number()) != 0)
+  if (folder.get() < 0 || ::fsync(folder.get()) != 0)
     return fail_errno(errno, "{}: cannot be synced", directory);
   return {};
 }
@@ -53,11 +41,11 @@ Result<void> write_file_atomically(const std::string& path, std::string_view tex
   {
     Descriptor file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
                            static_cast<mode_t>(mode)));
-    if (file.number() < 0) return fail_errno(errno, "{}: cannot be made", beside);
+    if (file.get() < 0) return fail_errno(errno, "{}: cannot be made", beside);
     // The umask may have taken bits away.
-    written = ::fchmod(file.number(), static_cast<mode_t>(mode)) != 0
+    written = ::fchmod(file.get(), static_cast<mode_t>(mode)) != 0
                   ? fail_errno(errno, "{}: cannot set its mode", beside)
-                  : write_all(file.number(), text, beside);
+                  : write_all(file.get(), text, beside);
   }
   if (written && ::rename(beside.c_str(), path.c_str()) != 0)
     written = fail_errno(errno, "{}: cannot be replaced", path);

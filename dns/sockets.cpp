@@ -1,8 +1,6 @@
 // See sockets.h.
 #include "dns/sockets.h"
 
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
 
@@ -48,10 +46,6 @@ Result<BoundSocket> open_bound(const Endpoint& at, int type, const BindOptions& 
 }
 
 }  // namespace
-
-Descriptor::~Descriptor() {
-  if (fd_ >= 0) ::close(fd_);
-}
 
 SocketAddress to_socket_address(const Endpoint& endpoint) {
   SocketAddress address;

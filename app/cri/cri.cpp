@@ -6,13 +6,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <set>
 
+#include "core/descriptor.h"
 #include "schema/cri/runtime.grpc.pb.h"
 
 namespace tombolo {
@@ -23,20 +23,6 @@ namespace api = runtime::v1;
 constexpr int kPatienceMs = 2000;
 constexpr int kMostBytes = 16 << 20;  // of one list; the kubelet has the same limit
 constexpr int kReconnectMs = 100;
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 // When the process began, in clock ticks since the machine did (proc(5), stat, field 22); 0: cannot
 // be told.

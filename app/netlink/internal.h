@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "core/descriptor.h"
 #include "core/error.h"
 #include "core/net.h"
 
@@ -34,19 +35,6 @@ using Neigh = std::unique_ptr<rtnl_neigh, Free<rtnl_neigh_put>>;
 using RouteObject = std::unique_ptr<rtnl_route, Free<rtnl_route_put>>;
 using Cache = std::unique_ptr<nl_cache, Free<nl_cache_free>>;
 
-// A file descriptor that is closed.
-class OwnedFd {
- public:
-  explicit OwnedFd(int fd) : fd_(fd) {}
-  OwnedFd(OwnedFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  OwnedFd& operator=(OwnedFd&&) = delete;
-  ~OwnedFd();
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 // The error of a libnl call (negative NLE_…), with the errno that it most likely stands for.
 Error nl_error(int code, std::string_view what);
 // NLE_OBJ_NOTFOUND, NLE_NODEV and their like.
@@ -56,7 +44,7 @@ bool is_absent(int code);
 Result<Socket> open_socket();
 // The namespace at `path`: kNotFound when there is none, kInvalidArgument when the file is no
 // network namespace.
-Result<OwnedFd> open_netns(const NetnsPath& path);
+Result<Descriptor> open_netns(const NetnsPath& path);
 // True when the file is the namespace of the calling thread.
 Result<bool> is_own_netns(int netns_fd);
 // Runs `work` on a thread of its own inside the namespace at `path` and waits for it; on the

@@ -119,7 +119,7 @@ Result<void> note_if_namespace(Namespaces& found, dev_t nsfs, const path& descri
   if (::statx(AT_FDCWD, descriptor.c_str(), AT_STATX_DONT_SYNC, STATX_INO, &state) != 0)
     return unless_ended(errno, process);
   if (::makedev(state.stx_dev_major, state.stx_dev_minor) != nsfs) return {};
-  OwnedFd opened(::open(descriptor.c_str(), O_RDONLY | O_CLOEXEC));
+  Descriptor opened(::open(descriptor.c_str(), O_RDONLY | O_CLOEXEC));
   if (opened.get() < 0) return unless_ended(errno, process);
   if (::ioctl(opened.get(), NS_GET_NSTYPE) == CLONE_NEWNET)
     found.try_emplace(state.stx_ino, descriptor);

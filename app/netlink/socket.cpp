@@ -17,10 +17,6 @@
 
 namespace tombolo::netlink {
 
-OwnedFd::~OwnedFd() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 bool is_absent(int code) {
   return code == -NLE_OBJ_NOTFOUND || code == -NLE_NODEV || code == -NLE_NOADDR;
 }
@@ -76,8 +72,8 @@ Result<Socket> open_socket() {
   return socket;
 }
 
-Result<OwnedFd> open_netns(const NetnsPath& path) {
-  OwnedFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+Result<Descriptor> open_netns(const NetnsPath& path) {
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) {
     int error = errno;
     Code code = code_of_errno(error);
@@ -122,7 +118,7 @@ Result<void> inside(const NetnsPath& path, const std::function<Result<void>()>& 
 
 Result<void> write_sysctl(const std::string& path, const std::string& value) {
   std::string file = "/proc/sys/net/" + path;
-  OwnedFd fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
+  Descriptor fd(::open(file.c_str(), O_WRONLY | O_CLOEXEC));
   if (fd.get() < 0) return fail_errno(errno, "open {}", file);
   if (::write(fd.get(), value.data(), value.size()) != static_cast<ssize_t>(value.size()))
     return fail_errno(errno, "write {} to {}", value, file);
@@ -131,7 +127,7 @@ Result<void> write_sysctl(const std::string& path, const std::string& value) {
 
 Result<std::string> read_sysctl(const std::string& path) {
   std::string file = "/proc/sys/net/" + path;
-  OwnedFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  Descriptor fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd.get() < 0) return fail_errno(errno, "open {}", file);
   std::string value(64, '\0');
   ssize_t got = ::read(fd.get(), value.data(), value.size());

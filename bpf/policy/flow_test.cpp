@@ -23,7 +23,7 @@ class Buckets {
   explicit Buckets(Rig& rig) {
     std::string path = fmt::format("{}/tombolo-policy/v{}/maps/pol_buckets",
                                    rig.world.settings().bpffs_root, int{abi::kAbiVersion});
-    fd_ = UniqueFd(bpf_obj_get(path.c_str()));
+    fd_ = Descriptor(bpf_obj_get(path.c_str()));
     INFO(path);
     REQUIRE(fd_);
     bpf_map_info info{};
@@ -45,7 +45,7 @@ class Buckets {
   }
 
  private:
-  UniqueFd fd_;
+  Descriptor fd_;
   MappedArray<abi::policy_bucket> buckets_;
 };
 

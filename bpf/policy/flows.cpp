@@ -45,8 +45,8 @@ class RingLog final : public FlowLog {
   Result<void> open(int ring_fd) {
     ring_ = ring_buffer__new(ring_fd, &RingLog::on_sample, this, nullptr);
     if (ring_ == nullptr) return fail_errno(errno, "open the ring of flow events");
-    stop_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
-    poll_ = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
+    stop_ = Descriptor(eventfd(0, EFD_CLOEXEC));
+    poll_ = Descriptor(epoll_create1(EPOLL_CLOEXEC));
     if (!stop_ || !poll_) return fail_errno(errno, "wait for flow events");
     for (int fd : {stop_.get(), ring_buffer__epoll_fd(ring_)}) {
       epoll_event event{};
@@ -130,8 +130,8 @@ class RingLog final : public FlowLog {
 
   Clock& clock_;
   ring_buffer* ring_ = nullptr;
-  UniqueFd stop_;
-  UniqueFd poll_;
+  Descriptor stop_;
+  Descriptor poll_;
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
   std::deque<FlowEvent> events_;

@@ -66,8 +66,8 @@ Result<void> attach_tcx(const HookPlace& place, bpf_program* program) {
   TRY(updated, update_link(place, program));
   if (updated) return {};
   LIBBPF_OPTS(bpf_link_create_opts, options, .flags = BPF_F_BEFORE);
-  UniqueFd link(bpf_link_create(bpf_program__fd(program), static_cast<int>(place.ifindex),
-                                is_ingress(place) ? BPF_TCX_INGRESS : BPF_TCX_EGRESS, &options));
+  Descriptor link(bpf_link_create(bpf_program__fd(program), static_cast<int>(place.ifindex),
+                                  is_ingress(place) ? BPF_TCX_INGRESS : BPF_TCX_EGRESS, &options));
   if (!link) return fail_errno(errno, "attach {} by tcx", bpf_program__name(program));
   TRY_OK(remove_link(place.pin));
   if (int error = bpf_obj_pin(link.get(), place.pin.c_str()); error != 0)

@@ -30,8 +30,8 @@ constexpr auto kNodeIp = "192.0.2.1";
 constexpr auto kNodeMac = "02:00:00:00:00:01";
 constexpr auto kOtherMac = "02:00:00:00:00:02";
 
-UniqueFd this_netns() {
-  UniqueFd fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+Descriptor this_netns() {
+  Descriptor fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
   ENSURE(static_cast<bool>(fd));
   return fd;
 }
@@ -47,7 +47,7 @@ void ip(const std::string& lines) {
 // A veth that has just come up loses what it is given until the kernel's worker has seen the
 // carrier.
 void wait_until_running(const std::string& name) {
-  UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  Descriptor fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
   name.copy(request.ifr_name, IFNAMSIZ - 1);
   for (int waited_ms = 0; waited_ms < kPatienceMs; ++waited_ms) {
@@ -63,13 +63,13 @@ struct Fabric {
   TestWorld world;
   std::unique_ptr<Clock> clock = make_system_clock();
   Hook hook;
-  UniqueFd node = this_netns();
-  UniqueFd pod;
-  UniqueFd outside;
+  Descriptor node = this_netns();
+  Descriptor pod;
+  Descriptor outside;
   std::unique_ptr<Guard> guard;
 
   explicit Fabric(Hook how) : hook(how) {
-    UniqueFd forward(open("/proc/sys/net/ipv4/ip_forward", O_WRONLY | O_CLOEXEC));
+    Descriptor forward(open("/proc/sys/net/ipv4/ip_forward", O_WRONLY | O_CLOEXEC));
     ENSURE(forward && write(forward.get(), "1", 1) == 1);
     ip(fmt::format("address add {}/32 dev lo\n", kNodeIp));
     pod = connect_to("pod0", kPodIp, [this] {
@@ -83,22 +83,22 @@ struct Fabric {
   Fabric& operator=(const Fabric&) = delete;
 
   static std::vector<Ip> ips() { return {Ip::parse(kPodIp).value()}; }
-  static void enter(const UniqueFd& netns) {
+  static void enter(const Descriptor& netns) {
     ENSURE(setns(netns.get(), CLONE_NEWNET) == 0, "{}", std::strerror(errno));
   }
   // `body` in that network namespace, on this thread.
   template <class Body>
-  auto in(const UniqueFd& netns, Body body) const {
+  auto in(const Descriptor& netns, Body body) const {
     enter(netns);
     auto result = body();
     enter(node);
     return result;
   }
   // A network namespace behind a veth whose other end is `name`; `guarded` runs before it is up.
-  UniqueFd connect_to(const std::string& name, const std::string& address,
-                      const std::function<void()>& guarded) const {
+  Descriptor connect_to(const std::string& name, const std::string& address,
+                        const std::function<void()>& guarded) const {
     ENSURE(unshare(CLONE_NEWNET) == 0, "{}", std::strerror(errno));
-    UniqueFd other = this_netns();
+    Descriptor other = this_netns();
     enter(node);
     ip(fmt::format(
         "link add {} address {} type veth peer name eth0 address {} netns /proc/{}/fd/{}\n", name,
@@ -157,46 +157,46 @@ struct Address {
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&value); }
 };
 
-UniqueFd make_socket(int type) {
-  UniqueFd fd(socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+Descriptor make_socket(int type) {
+  Descriptor fd(socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   ENSURE(static_cast<bool>(fd), "{}", std::strerror(errno));
   return fd;
 }
 
-UniqueFd bound(int type, const std::string& ip, Port port) {
-  UniqueFd fd = make_socket(type);
+Descriptor bound(int type, const std::string& ip, Port port) {
+  Descriptor fd = make_socket(type);
   Address address(ip, port);
   ENSURE(bind(fd.get(), address.get(), sizeof(address.value)) == 0, "{}", std::strerror(errno));
   if (type == SOCK_STREAM) ENSURE(listen(fd.get(), 16) == 0);
   return fd;
 }
 
-UniqueFd begin(int type, const std::string& ip, Port port) {
-  UniqueFd fd = make_socket(type);
+Descriptor begin(int type, const std::string& ip, Port port) {
+  Descriptor fd = make_socket(type);
   Address address(ip, port);
   int done = connect(fd.get(), address.get(), sizeof(address.value));
   ENSURE(done == 0 || errno == EINPROGRESS, "{}", std::strerror(errno));
   return fd;
 }
 
-bool ready(const UniqueFd& fd, short what, int limit_ms) {
+bool ready(const Descriptor& fd, short what, int limit_ms) {
   pollfd one{fd.get(), what, 0};
   return poll(&one, 1, limit_ms) == 1;
 }
 
 // An accepted connection, when one comes.
-UniqueFd next_of(const UniqueFd& listener, int limit_ms = kPatienceMs) {
+Descriptor next_of(const Descriptor& listener, int limit_ms = kPatienceMs) {
   if (!ready(listener, POLLIN, limit_ms)) return {};
-  return UniqueFd(accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  return Descriptor(accept4(listener.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
 }
 
-void say(const UniqueFd& fd, const std::string& text) {
+void say(const Descriptor& fd, const std::string& text) {
   REQUIRE(send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
           static_cast<ssize_t>(text.size()));
 }
 
 // What comes within the time, "" for nothing.
-std::string hear(const UniqueFd& fd, int limit_ms = kPatienceMs) {
+std::string hear(const Descriptor& fd, int limit_ms = kPatienceMs) {
   std::string text(16384, '\0');
   if (!ready(fd, POLLIN, limit_ms)) return "";
   ssize_t got = recv(fd.get(), text.data(), text.size(), 0);
@@ -216,11 +216,11 @@ std::vector<Hook> hooks() {
 
 TEST_CASE("a new interface is closed before its pod's first packet") {
   NEED_FABRIC();
-  UniqueFd in_pod = fabric.in(fabric.pod, [] { return bound(SOCK_DGRAM, kPodIp, 53); });
-  UniqueFd listener = fabric.in(fabric.outside, [] { return bound(SOCK_DGRAM, kOutsideIp, 53); });
-  UniqueFd from_pod = fabric.in(fabric.pod, [] { return begin(SOCK_DGRAM, kOutsideIp, 53); });
-  UniqueFd from_outside = fabric.in(fabric.outside, [] { return begin(SOCK_DGRAM, kPodIp, 53); });
-  UniqueFd from_node = begin(SOCK_DGRAM, kPodIp, 53);
+  Descriptor in_pod = fabric.in(fabric.pod, [] { return bound(SOCK_DGRAM, kPodIp, 53); });
+  Descriptor listener = fabric.in(fabric.outside, [] { return bound(SOCK_DGRAM, kOutsideIp, 53); });
+  Descriptor from_pod = fabric.in(fabric.pod, [] { return begin(SOCK_DGRAM, kOutsideIp, 53); });
+  Descriptor from_outside = fabric.in(fabric.outside, [] { return begin(SOCK_DGRAM, kPodIp, 53); });
+  Descriptor from_node = begin(SOCK_DGRAM, kPodIp, 53);
   say(from_pod, "early");
   say(from_outside, "early");
   say(from_node, "early");
@@ -239,11 +239,11 @@ TEST_CASE("a new interface is closed before its pod's first packet") {
 TEST_CASE("rules decide who connects; what was allowed ends with its rule and comes back with it") {
   NEED_FABRIC();
   fabric.fill(kIngress, "");
-  UniqueFd web = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 80); });
-  UniqueFd other = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 90); });
-  UniqueFd refused = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 90); });
-  UniqueFd client = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 80); });
-  UniqueFd server = next_of(web);
+  Descriptor web = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 80); });
+  Descriptor other = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 90); });
+  Descriptor refused = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 90); });
+  Descriptor client = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 80); });
+  Descriptor server = next_of(web);
   REQUIRE(static_cast<bool>(server));
   say(client, "one");
   REQUIRE(hear(server) == "one");
@@ -262,15 +262,15 @@ TEST_CASE("rules decide who connects; what was allowed ends with its rule and co
 TEST_CASE("a guard that starts again breaks no connection and opens none") {
   NEED_FABRIC();
   fabric.fill(kIngress, "");
-  UniqueFd web = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 80); });
-  UniqueFd other = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 90); });
-  UniqueFd client = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 80); });
-  UniqueFd server = next_of(web);
+  Descriptor web = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 80); });
+  Descriptor other = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 90); });
+  Descriptor client = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 80); });
+  Descriptor server = next_of(web);
   REQUIRE(static_cast<bool>(server));
   fabric.guard.reset();
   say(client, "nobody is there");
   REQUIRE(hear(server) == "nobody is there");
-  UniqueFd refused = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 90); });
+  Descriptor refused = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 90); });
   REQUIRE(!next_of(other, kMomentMs));
   if (kernel_has_tcx() && GENERATE(false, true))
     fabric.hook = fabric.hook == Hook::kTcx ? Hook::kClsact : Hook::kTcx;
@@ -286,27 +286,27 @@ TEST_CASE("a guard that starts again breaks no connection and opens none") {
 TEST_CASE("the node reaches its pods and is answered; the pod does not reach the node so") {
   NEED_FABRIC();
   fabric.fill(kIngress, kEgress);
-  UniqueFd health = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 9999); });
-  UniqueFd probe = begin(SOCK_STREAM, kPodIp, 9999);
-  UniqueFd server = next_of(health);
+  Descriptor health = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 9999); });
+  Descriptor probe = begin(SOCK_STREAM, kPodIp, 9999);
+  Descriptor server = next_of(health);
   REQUIRE(static_cast<bool>(server));
   say(probe, "well?");
   REQUIRE(hear(server) == "well?");
   say(server, "well.");
   REQUIRE(hear(probe) == "well.");
-  UniqueFd on_node = bound(SOCK_STREAM, kNodeIp, 80);
-  UniqueFd refused = fabric.in(fabric.pod, [] { return begin(SOCK_STREAM, kNodeIp, 80); });
+  Descriptor on_node = bound(SOCK_STREAM, kNodeIp, 80);
+  Descriptor refused = fabric.in(fabric.pod, [] { return begin(SOCK_STREAM, kNodeIp, 80); });
   REQUIRE(!next_of(on_node, kMomentMs));
 }
 
 TEST_CASE("datagrams in pieces arrive whole where they may, and not at all where they may not") {
   NEED_FABRIC();
   fabric.fill(kIngress, "");
-  UniqueFd dns = fabric.in(fabric.pod, [] { return bound(SOCK_DGRAM, kPodIp, 53); });
-  UniqueFd other = fabric.in(fabric.pod, [] { return bound(SOCK_DGRAM, kPodIp, 54); });
+  Descriptor dns = fabric.in(fabric.pod, [] { return bound(SOCK_DGRAM, kPodIp, 53); });
+  Descriptor other = fabric.in(fabric.pod, [] { return bound(SOCK_DGRAM, kPodIp, 54); });
   std::string large(8000, 'x');
-  UniqueFd allowed = fabric.in(fabric.outside, [] { return begin(SOCK_DGRAM, kPodIp, 53); });
-  UniqueFd refused = fabric.in(fabric.outside, [] { return begin(SOCK_DGRAM, kPodIp, 54); });
+  Descriptor allowed = fabric.in(fabric.outside, [] { return begin(SOCK_DGRAM, kPodIp, 53); });
+  Descriptor refused = fabric.in(fabric.outside, [] { return begin(SOCK_DGRAM, kPodIp, 54); });
   say(refused, large);
   say(allowed, large);
   REQUIRE(hear(dns) == large);
@@ -317,7 +317,7 @@ TEST_CASE("an ICMP error about the pod's own datagram reaches the pod") {
   NEED_FABRIC();
   fabric.fill(kIngress, kEgress);
   // Nobody listens there: the answer is "port unreachable" (RFC 792).
-  UniqueFd asker = fabric.in(fabric.pod, [] { return begin(SOCK_DGRAM, kOutsideIp, 53); });
+  Descriptor asker = fabric.in(fabric.pod, [] { return begin(SOCK_DGRAM, kOutsideIp, 53); });
   say(asker, "anybody?");
   REQUIRE(ready(asker, POLLIN, kPatienceMs));
   char byte = 0;
@@ -334,10 +334,10 @@ TEST_CASE("a device is guarded inside its pod, and while the guard starts again"
     Rig::must(run_now(fabric.guard->attach_inside("device", inside, Fabric::ips())));
   };
   attach();
-  UniqueFd in_pod = fabric.in(fabric.pod, [] { return bound(SOCK_DGRAM, kPodIp, 53); });
-  UniqueFd listener = fabric.in(fabric.outside, [] { return bound(SOCK_DGRAM, kOutsideIp, 53); });
-  UniqueFd from_pod = fabric.in(fabric.pod, [] { return begin(SOCK_DGRAM, kOutsideIp, 53); });
-  UniqueFd from_outside = fabric.in(fabric.outside, [] { return begin(SOCK_DGRAM, kPodIp, 53); });
+  Descriptor in_pod = fabric.in(fabric.pod, [] { return bound(SOCK_DGRAM, kPodIp, 53); });
+  Descriptor listener = fabric.in(fabric.outside, [] { return bound(SOCK_DGRAM, kOutsideIp, 53); });
+  Descriptor from_pod = fabric.in(fabric.pod, [] { return begin(SOCK_DGRAM, kOutsideIp, 53); });
+  Descriptor from_outside = fabric.in(fabric.outside, [] { return begin(SOCK_DGRAM, kPodIp, 53); });
   say(from_pod, "early");
   say(from_outside, "early");
   REQUIRE(hear(listener, kMomentMs).empty());
@@ -345,13 +345,13 @@ TEST_CASE("a device is guarded inside its pod, and while the guard starts again"
   fabric.fill(kIngress, "", "device");
   say(from_pod, "late");
   REQUIRE(hear(listener) == "late");
-  UniqueFd web = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 80); });
-  UniqueFd other = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 90); });
-  UniqueFd client = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 80); });
-  UniqueFd server = next_of(web);
+  Descriptor web = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 80); });
+  Descriptor other = fabric.in(fabric.pod, [] { return bound(SOCK_STREAM, kPodIp, 90); });
+  Descriptor client = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 80); });
+  Descriptor server = next_of(web);
   REQUIRE(static_cast<bool>(server));
   fabric.guard.reset();
-  UniqueFd refused = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 90); });
+  Descriptor refused = fabric.in(fabric.outside, [] { return begin(SOCK_STREAM, kPodIp, 90); });
   say(client, "nobody is there");
   REQUIRE(hear(server) == "nobody is there");
   REQUIRE(!next_of(other, kMomentMs));

@@ -32,7 +32,7 @@ void use_sizes(policy_bpf* skeleton, const GuardSizes& sizes) {
 }
 
 void keep_pinned_size(bpf_map* map, const std::string& path) {
-  UniqueFd fd(bpf_obj_get(path.c_str()));
+  Descriptor fd(bpf_obj_get(path.c_str()));
   bpf_map_info info{};
   __u32 size = sizeof(info);
   if (fd && bpf_map_get_info_by_fd(fd.get(), &info, &size) == 0)

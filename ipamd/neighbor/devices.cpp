@@ -8,7 +8,6 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -17,6 +16,7 @@
 #include <map>
 #include <memory>
 
+#include "core/descriptor.h"
 #include "ipamd/neighbor/neighbor.h"
 
 namespace tombolo::neighbor {
@@ -50,12 +50,12 @@ Result<Device> find_device(const std::string& name) {
   ifreq request{};
   if (name.empty() || name.size() >= sizeof(request.ifr_name))
     return fail(Code::kNotFound, "no interface has the name {}", name.substr(0, 100));
-  int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return fail_errno(errno, "open a socket");
+  Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) return fail_errno(errno, "open a socket");
   auto ask = [&](unsigned long what) {
     request = {};
     name.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
-    return ::ioctl(fd, what, &request) == 0;
+    return ::ioctl(socket.get(), what, &request) == 0;
   };
   Device device;
   device.name = name;
@@ -64,7 +64,6 @@ Result<Device> find_device(const std::string& name) {
   bool up = found && ask(SIOCGIFFLAGS) && (request.ifr_flags & IFF_UP) != 0;
   bool ethernet = found && ask(SIOCGIFHWADDR) && request.ifr_hwaddr.sa_family == ARPHRD_ETHER;
   std::memcpy(device.mac.data(), request.ifr_hwaddr.sa_data, device.mac.size());
-  ::close(fd);
   if (!found) return fail(Code::kNotFound, "there is no interface {}", name);
   if (!up) return fail(Code::kFailedPrecondition, "the interface {} is down", name);
   if (!ethernet) return fail(Code::kFailedPrecondition, "the interface {} is no Ethernet", name);
@@ -76,11 +75,10 @@ std::uint16_t vlan_of_device(const std::string& name) {
   request.cmd = GET_VLAN_VID_CMD;
   if (name.size() >= sizeof(request.device1)) return 0;
   name.copy(request.device1, sizeof(request.device1) - 1);
-  int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return 0;
+  Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) return 0;
   // Without the kernel's module there is no VLAN device.
-  bool is_one = ::ioctl(fd, SIOCGIFVLAN, &request) == 0;
-  ::close(fd);
+  bool is_one = ::ioctl(socket.get(), SIOCGIFVLAN, &request) == 0;
   return is_one ? static_cast<std::uint16_t>(request.u.VID) : 0;
 }
 

@@ -17,8 +17,6 @@
 namespace tombolo::netpol {
 namespace {
 
-using bpf::UniqueFd;
-
 constexpr Port kPort = 80;
 enum Slot : std::size_t { kClient, kServer, kStranger };
 constexpr int kPatienceMs = 5'000;
@@ -69,14 +67,14 @@ std::set<Ip> addresses() {
   return all;
 }
 
-UniqueFd make_socket(int type) {
-  UniqueFd fd(socket(AF_INET, type | SOCK_CLOEXEC, 0));
+Descriptor make_socket(int type) {
+  Descriptor fd(socket(AF_INET, type | SOCK_CLOEXEC, 0));
   ENSURE(static_cast<bool>(fd), "{}", std::strerror(errno));
   return fd;
 }
 
-UniqueFd bound(int type) {
-  UniqueFd fd = make_socket(type);
+Descriptor bound(int type) {
+  Descriptor fd = make_socket(type);
   int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   auto any = bpf::to_sockaddr({Ip::v4(0), kPort}, AF_INET);
@@ -85,21 +83,21 @@ UniqueFd bound(int type) {
   return fd;
 }
 
-void connect_to(const UniqueFd& fd, const Ip& ip) {
+void connect_to(const Descriptor& fd, const Ip& ip) {
   auto address = bpf::to_sockaddr({ip, kPort}, AF_INET);
   ENSURE(connect(fd.get(), address.get(), address.length) == 0, "{}", std::strerror(errno));
 }
 
-bool readable(const UniqueFd& fd, int limit_ms) {
+bool readable(const Descriptor& fd, int limit_ms) {
   pollfd one{fd.get(), POLLIN, 0};
   return poll(&one, 1, limit_ms) == 1;
 }
 
-void send_byte(const UniqueFd& fd, char byte) {
+void send_byte(const Descriptor& fd, char byte) {
   ENSURE(send(fd.get(), &byte, 1, MSG_NOSIGNAL) == 1, "{}", std::strerror(errno));
 }
 
-char read_byte(const UniqueFd& fd) {
+char read_byte(const Descriptor& fd) {
   char byte = 0;
   ENSURE(recv(fd.get(), &byte, 1, 0) == 1, "{}", std::strerror(errno));
   return byte;
@@ -110,15 +108,15 @@ TEST_CASE("an established connection ends when its rule goes, and only then") {
   Fabric fabric(GENERATE(bpf::Hook::kAuto, bpf::Hook::kClsact), addresses());
   Step allowed = step_of("{from: [{podSelector: {matchLabels: {app: client}}}]}");
   REQUIRE(fabric.enter(allowed));
-  UniqueFd listener;
-  UniqueFd client;
+  Descriptor listener;
+  Descriptor client;
   fabric.inside(kServer, [&] { listener = bound(SOCK_STREAM); });
   fabric.inside(kClient, [&] {
     client = make_socket(SOCK_STREAM);
     connect_to(client, fabric.address(kServer, Family::kV4));
   });
   REQUIRE(readable(listener, kPatienceMs));
-  UniqueFd server(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  Descriptor server(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   send_byte(client, 'a');
   REQUIRE(readable(server, kPatienceMs));
   REQUIRE(read_byte(server) == 'a');
@@ -171,7 +169,7 @@ class Traffic {
   void run() {
     while (!ending_) {
       ask(old_);
-      UniqueFd fresh;
+      Descriptor fresh;
       fabric_.inside(kClient, [&] {
         fresh = make_socket(SOCK_DGRAM);
         connect_to(fresh, fabric_.address(kServer, Family::kV4));
@@ -185,7 +183,7 @@ class Traffic {
       ++rounds;
     }
   }
-  void ask(const UniqueFd& fd) {
+  void ask(const Descriptor& fd) {
     send_byte(fd, 'c');
     while (readable(server_, 1'000)) {
       char byte = 0;
@@ -204,8 +202,8 @@ class Traffic {
   }
 
   const Fabric& fabric_;
-  UniqueFd server_;
-  UniqueFd old_;
+  Descriptor server_;
+  Descriptor old_;
   std::atomic<bool> ending_ = false;
   std::thread thread_;
 };

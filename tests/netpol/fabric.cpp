@@ -14,13 +14,13 @@ namespace {
 constexpr std::uint32_t kFirstIdentity = 256;
 constexpr auto kNextHop = "169.254.1.1";
 
-bpf::UniqueFd this_netns() {
-  bpf::UniqueFd fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+Descriptor this_netns() {
+  Descriptor fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
   ENSURE(static_cast<bool>(fd));
   return fd;
 }
 
-void enter_netns(const bpf::UniqueFd& fd) {
+void enter_netns(const Descriptor& fd) {
   ENSURE(setns(fd.get(), CLONE_NEWNET) == 0, "{}", std::strerror(errno));
 }
 
@@ -33,7 +33,7 @@ void ip(const std::string& lines) {
 }
 
 void set_sysctl(const std::string& name, const char* value) {
-  bpf::UniqueFd fd(open(("/proc/sys/net/" + name).c_str(), O_WRONLY | O_CLOEXEC));
+  Descriptor fd(open(("/proc/sys/net/" + name).c_str(), O_WRONLY | O_CLOEXEC));
   ENSURE(fd && write(fd.get(), value, 1) == 1, "{}: {}", name, std::strerror(errno));
 }
 

@@ -53,8 +53,8 @@ class Fabric {
 
   bpf::TestWorld world_;
   std::vector<Ip> addresses_;  // IPv4, sorted
-  bpf::UniqueFd node_;
-  std::vector<bpf::UniqueFd> pods_;
+  Descriptor node_;
+  std::vector<Descriptor> pods_;
   PolicyAgent agent_;
   std::map<std::tuple<std::string, StringMap, StringMap>, Identity> identities_;
   std::map<std::string, std::uint32_t> identity_of_pod_;

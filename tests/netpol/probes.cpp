@@ -13,7 +13,6 @@
 namespace tombolo::netpol {
 namespace {
 
-using bpf::UniqueFd;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::array kFamilies{Family::kV4, Family::kV6};
@@ -26,8 +25,8 @@ int domain_of(Family family) {
   return family == Family::kV4 ? AF_INET : AF_INET6;
 }
 
-UniqueFd make_socket(int domain, int type, int protocol = 0) {
-  UniqueFd fd(socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol));
+Descriptor make_socket(int domain, int type, int protocol = 0) {
+  Descriptor fd(socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol));
   ENSURE(static_cast<bool>(fd), "{}", std::strerror(errno));
   return fd;
 }
@@ -59,7 +58,7 @@ void Probes::listen_in(std::size_t slot) {
   for (const policy::Probe& probe : probes_) {
     if (probe.protocol == Protocol::kSctp) continue;
     bool tcp = probe.protocol == Protocol::kTcp;
-    UniqueFd fd = make_socket(AF_INET6, tcp ? SOCK_STREAM : SOCK_DGRAM);
+    Descriptor fd = make_socket(AF_INET6, tcp ? SOCK_STREAM : SOCK_DGRAM);
     sockaddr_in6 any{};
     any.sin6_family = AF_INET6;
     any.sin6_port = htons(probe.port);
@@ -73,7 +72,7 @@ void Probes::listen_in(std::size_t slot) {
 void Probes::begin_tcp(const Reach& reach) {
   linger hard{.l_onoff = 1, .l_linger = 0};
   int domain = domain_of(reach.family);
-  UniqueFd fd = make_socket(domain, SOCK_STREAM);
+  Descriptor fd = make_socket(domain, SOCK_STREAM);
   setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
   Ip ip = fabric_.address(reach.destination, reach.family);
   auto address = bpf::to_sockaddr({ip, reach.probe.port}, domain);
@@ -84,7 +83,7 @@ void Probes::begin_tcp(const Reach& reach) {
 
 void Probes::begin_udp(const Reach& reach) {
   int domain = domain_of(reach.family);
-  UniqueFd& fd = askers_[{reach.source, reach.family}];
+  Descriptor& fd = askers_[{reach.source, reach.family}];
   if (!fd) fd = make_socket(domain, SOCK_DGRAM);
   Ip ip = fabric_.address(reach.destination, reach.family);
   auto address = bpf::to_sockaddr({ip, reach.probe.port}, domain);
@@ -130,7 +129,7 @@ void Probes::answer() {
   for (const Listener& listener : listeners_) {
     if (listener.probe.protocol == Protocol::kTcp) {
       for (;;)
-        if (UniqueFd taken(accept4(listener.fd.get(), nullptr, nullptr, SOCK_CLOEXEC)); !taken)
+        if (Descriptor taken(accept4(listener.fd.get(), nullptr, nullptr, SOCK_CLOEXEC)); !taken)
           break;
       continue;
     }
@@ -155,7 +154,7 @@ void Probes::look_at_answers() {
   }
 }
 
-void Probes::look_at_raw(const Place& place, const UniqueFd& fd) {
+void Probes::look_at_raw(const Place& place, const Descriptor& fd) {
   unsigned char packet[256];
   bpf::SocketAddress from;
   for (;;) {

@@ -30,11 +30,11 @@ class Probes {
  private:
   struct Listener {
     policy::Probe probe;
-    bpf::UniqueFd fd;
+    Descriptor fd;
   };
   struct Attempt {
     Reach reach;
-    bpf::UniqueFd fd;
+    Descriptor fd;
   };
   using Place = std::pair<std::size_t, Family>;  // slot and family
 
@@ -47,14 +47,14 @@ class Probes {
   void look_at_connects();
   void answer();
   void look_at_answers();
-  void look_at_raw(const Place& place, const bpf::UniqueFd& fd);
+  void look_at_raw(const Place& place, const Descriptor& fd);
 
   const Fabric& fabric_;
   std::set<policy::Probe> probes_;
   std::vector<Listener> listeners_;
-  std::map<Place, bpf::UniqueFd> raw_;
+  std::map<Place, Descriptor> raw_;
   std::vector<Attempt> attempts_;
-  std::map<Place, bpf::UniqueFd> askers_;
+  std::map<Place, Descriptor> askers_;
   std::set<Reach> seen_;
   Port sctp_source_ = 20000;  // another one in each run
 };

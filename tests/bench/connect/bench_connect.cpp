@@ -59,9 +59,9 @@ Frontend service(int number, Protocol protocol, int backends) {
 }
 
 // A socket that belongs to `cgroup`: the kernel decides that when the socket is made.
-std::vector<UniqueFd> sockets_in(const std::string& cgroup, int type, int count) {
+std::vector<Descriptor> sockets_in(const std::string& cgroup, int type, int count) {
   enter_cgroup(cgroup);
-  std::vector<UniqueFd> sockets;
+  std::vector<Descriptor> sockets;
   for (int i = 0; i < count; ++i) {
     sockets.emplace_back(socket(AF_INET, type | SOCK_CLOEXEC, 0));
     linger hard{.l_onoff = 1, .l_linger = 0};
@@ -100,7 +100,7 @@ void report(const char* what, const std::vector<Kind>& kinds) {
 }
 
 void measure_udp(std::vector<Kind> kinds) {
-  std::vector<std::vector<UniqueFd>> sockets;
+  std::vector<std::vector<Descriptor>> sockets;
   for (const Kind& kind : kinds) sockets.push_back(sockets_in(kind.cgroup, SOCK_DGRAM, 1));
   for (int round = 0; round < kRounds; ++round) {
     for (std::size_t i = 0; i < kinds.size(); ++i) {
@@ -119,9 +119,9 @@ void measure_tcp(std::vector<Kind> kinds, int listener) {
     for (Kind& kind : kinds) {
       auto sockets = sockets_in(kind.cgroup, SOCK_STREAM, kTcpCalls);
       auto begin = std::chrono::steady_clock::now();
-      for (const UniqueFd& fd : sockets) connect_or_die(fd.get(), kind.to);
+      for (const Descriptor& fd : sockets) connect_or_die(fd.get(), kind.to);
       kind.rounds.push_back(since(begin) / kTcpCalls);
-      for (int i = 0; i < kTcpCalls; ++i) UniqueFd(accept(listener, nullptr, nullptr));
+      for (int i = 0; i < kTcpCalls; ++i) Descriptor(accept(listener, nullptr, nullptr));
     }
   }
   report("tcp connect", kinds);
@@ -175,7 +175,7 @@ int run() {
       ENSURE(run_now(balancer.operations().update(service(i, protocol, 3))).has_value());
   fmt::print("{} services written in {:.1f} ms\n", 2 * kServices, since(begin) / 1e6);
 
-  UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Descriptor listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   SocketAddress any = to_sockaddr({Ip::v4(0), 8080}, AF_INET);
   ENSURE(bind(listener.get(), any.get(), any.length) == 0);
   ENSURE(listen(listener.get(), 4096) == 0);

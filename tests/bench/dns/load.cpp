@@ -23,7 +23,7 @@ constexpr std::size_t kWindow = 32;  // per socket
 constexpr auto kGiveUp = std::chrono::milliseconds(100);
 
 struct Flow {
-  dns::Descriptor fd;
+  Descriptor fd;
   std::size_t under_way = 0;
   MonotonicTime heard{};
 };
@@ -36,7 +36,7 @@ class Load {
   Result<void> open(const Endpoint& at) {
     dns::SocketAddress to = dns::to_socket_address(at);
     for (Flow& flow : flows_) {
-      flow.fd = dns::Descriptor(::socket(to.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      flow.fd = Descriptor(::socket(to.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
       if (::connect(flow.fd.get(), reinterpret_cast<sockaddr*>(&to.storage), to.size) != 0)
         return fail_errno(errno, "connect {}", at.str());
     }
