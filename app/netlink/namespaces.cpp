@@ -213,7 +213,8 @@ Result<LinkState> veth_end_on_node(const NetnsPath& path, const std::string& nam
   return link_state(outer.get());
 }
 
-Result<std::set<Ip>> addresses_everywhere() {
+// kUnavailable: one that is still there was not looked into.
+Result<std::set<Ip>> addresses_once() {
   std::set<Ip> found;
   TRY(namespaces, visible_namespaces());
   std::set<std::uint64_t> missed;
@@ -228,6 +229,16 @@ Result<std::set<Ip>> addresses_everywhere() {
   for (std::uint64_t number : missed)
     if (now.contains(number))
       return fail(Code::kUnavailable, "network namespace {} was not looked into", number);
+  return found;
+}
+
+// Numbers are used again at once: where namespaces come and go, one that was missed seems to be
+// there still.
+Result<std::set<Ip>> addresses_everywhere() {
+  constexpr int kLooks = 5;
+  Result<std::set<Ip>> found = addresses_once();
+  for (int i = 1; i < kLooks && !found && found.error().code == Code::kUnavailable; ++i)
+    found = addresses_once();
   return found;
 }
 

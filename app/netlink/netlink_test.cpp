@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <functional>
 #include <thread>
+#include <utility>
 
 #include "app/netlink/test_netns.h"
 
@@ -135,6 +137,30 @@ TEST_CASE("a namespace that is none is refused") {
   REQUIRE(own.error().what.find("agent's own") != std::string::npos);
 }
 
+// A process that waits, after begin(), for its end, which comes with this object's.
+class Child {
+ public:
+  explicit Child(const std::function<bool()>& begin) : pid_(::fork()) {
+    if (pid_ == 0) {
+      if (begin()) ::pause();
+      ::_exit(1);
+    }
+    REQUIRE(pid_ > 0);
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() { end(); }
+  void end() {
+    pid_t pid = std::exchange(pid_, -1);
+    if (pid <= 0) return;
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+  }
+
+ private:
+  pid_t pid_;
+};
+
 TEST_CASE("namespaces: their numbers, the veth pair that leads into one, the addresses of all") {
   OwnNetns node;
   OwnNetns pod;
@@ -166,19 +192,14 @@ TEST_CASE("namespaces: their numbers, the veth pair that leads into one, the add
     for (bool inside : {true, false}) {
       REQUIRE(!net->addresses_everywhere().value().contains(wanted));
       REQUIRE(!net->occupied_namespaces().value().contains(number));
-      pid_t child = ::fork();
-      if (child == 0) {
-        if (inside && (::setns(pod.fd(), CLONE_NEWNET) != 0 || ::close(pod.fd()) != 0)) ::_exit(1);
-        ::pause();
-        ::_exit(0);
-      }
-      REQUIRE(child > 0);
+      Child child([&] {
+        return !inside || (::setns(pod.fd(), CLONE_NEWNET) == 0 && ::close(pod.fd()) == 0);
+      });
       bool seen = false;
       for (int i = 0; i < 1000 && !seen; ++i)
         seen = net->addresses_everywhere().value().contains(wanted);
       bool occupied = net->occupied_namespaces().value().contains(number);
-      REQUIRE(::kill(child, SIGKILL) == 0);
-      REQUIRE(::waitpid(child, nullptr, 0) == child);
+      child.end();
       REQUIRE(seen);
       REQUIRE(occupied);
     }
