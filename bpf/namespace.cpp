@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <cerrno>
+#include <system_error>
 #include <thread>
 
 #include "bpf/internal.h"
@@ -13,13 +14,17 @@ namespace tombolo::bpf {
 
 Result<void> in_namespace(const std::string& path, const std::function<Result<void>()>& work) {
   Result<void> done;
-  std::thread([&] {
-    Descriptor netns(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!netns || setns(netns.get(), CLONE_NEWNET) != 0)
-      done = fail_errno(errno, "enter network namespace {}", path);
-    else
-      done = work();
-  }).join();
+  try {
+    std::thread([&] {
+      Descriptor netns(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+      if (!netns || setns(netns.get(), CLONE_NEWNET) != 0)
+        done = fail_errno(errno, "enter network namespace {}", path);
+      else
+        done = work();
+    }).join();
+  } catch (const std::system_error& error) {
+    return fail(Code::kResourceExhausted, "no thread to enter {}: {}", path, error.what());
+  }
   return done;
 }
 

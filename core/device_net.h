@@ -50,6 +50,12 @@ class DeviceNet {
   // own by its path; kAlreadyExists: the name is taken in the other namespace, where the interface
   // may be under its old one by then.
   virtual Result<void> move_link(const DeviceMove& move) = 0;
+  // What the node itself uses an interface of its own for: it is a port of another one, others are
+  // made over it, it has addresses beyond the link, or routes lead out of it. Empty: for nothing.
+  // kNotFound: no such interface.
+  virtual Result<std::string> used_for(const std::string& name) = 0;
+  // Names this boot of the kernel; empty: it is not told.
+  virtual std::string boot_id() = 0;
 };
 
 }  // namespace tombolo

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
 
 #include "app/netlink/internal.h"
 #include "app/netlink/netlink.h"
@@ -75,6 +76,10 @@ Result<Message> move_message(const DeviceMove& move, int netns_fd) {
   return message;
 }
 
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
 // A virtio device is one of its own bus, below that of the PCI bus.
 std::vector<std::string> interfaces_of(const fs::path& device) {
   std::vector<std::string> interfaces = interfaces_in(device / "net");
@@ -83,6 +88,24 @@ std::vector<std::string> interfaces_of(const fs::path& device) {
       for (std::string& one : interfaces_in(device / name / "net"))
         interfaces.push_back(std::move(one));
   return interfaces;
+}
+
+// In switchdev mode the card shows its functions' representors beside its own port, whose name is
+// "p0", "p1", … (net/core/devlink, phys_port_name). Empty: it cannot be told which leads outside.
+std::string wire_of(const fs::path& folder) {
+  std::vector<std::string> names = interfaces_in(folder);
+  if (names.size() == 1) return names.front();
+  std::string found;
+  for (const std::string& name : names) {
+    std::ifstream file(folder / name / "phys_port_name");
+    std::string port;
+    file >> port;
+    if (port.size() < 2 || port[0] != 'p' || !std::ranges::all_of(port.substr(1), is_digit))
+      continue;
+    if (!found.empty()) return "";
+    found = name;
+  }
+  return found;
 }
 
 class NetlinkDeviceNet final : public DeviceNet {
@@ -105,8 +128,7 @@ class NetlinkDeviceNet final : public DeviceNet {
       // A scalable function is below its card, a virtual one beside it.
       fs::path card =
           fs::path(bus) == "pci" ? folder / "physfn" : fs::canonical(folder, error) / "..";
-      std::vector<std::string> parents = interfaces_in(card / "net");
-      if (!parents.empty()) device.parent = parents.front();
+      device.parent = wire_of(card / "net");
       return device;
     }
     // Without sysfs nothing may be taken for pulled out.
@@ -140,6 +162,15 @@ class NetlinkDeviceNet final : public DeviceNet {
                   fmt::format("move interface {} to {} as {}", move.index,
                               move.to.empty() ? "the node" : move.to, move.name));
     });
+  }
+
+  Result<std::string> used_for(const std::string& name) override { return use_of_link(name); }
+
+  std::string boot_id() override {
+    std::ifstream file("/proc/sys/kernel/random/boot_id");
+    std::string id;
+    file >> id;
+    return id;
   }
 
  private:

@@ -55,6 +55,8 @@ Result<void> inside(const NetnsPath& path, const std::function<Result<void>()>& 
 Result<Link> find_link(nl_sock* socket, const std::string& name);
 Result<Link> find_link(nl_sock* socket, std::uint32_t index);
 LinkState link_state(rtnl_link* link);
+// What the calling thread's namespace uses it for (core/device_net.h).
+Result<std::string> use_of_link(const std::string& name);
 // "02:…" or an IP as libnl's address.
 Result<Address> mac_address(const std::string& mac);
 Address ip_address(Ip ip, int prefix_length);

@@ -208,6 +208,8 @@ std::string lower(std::string text) {
 // Multus writes the device that a device plugin gave to the pod as "deviceID" and "pciBusID" into
 // the configuration and, for the capability deviceID, into "runtimeConfig".
 Answer<void> decode_device(const Cursor& config, Call& call) {
+  // What takes an interface away needs neither: bad ones must not keep a pod from going.
+  if (call.command == Command::kDel || call.command == Command::kGc) return {};
   Cursor runtime = config["runtimeConfig"];
   for (const Cursor& field : {config["deviceID"], config["pciBusID"], runtime["deviceID"]}) {
     TRY(id, or_invalid(field.string_or("")));

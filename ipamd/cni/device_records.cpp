@@ -23,7 +23,20 @@ constexpr std::int64_t kGreatestIndex = 0x7fff'ffff;
 constexpr std::uint32_t kFirstIndex = 0x2000'0000;
 constexpr std::uint32_t kIndexes = 0x2000'0000;
 
-Result<std::vector<DeviceRecord>> read_all(const std::string& folder) {
+struct Loaded {
+  std::vector<DeviceRecord> records;
+  std::vector<std::string> damaged;
+};
+
+Result<DeviceRecord> read_record(const std::string& file) {
+  TRY(text, read_file(file, kLongestRecord));
+  TRY(record, decode_device_record(file, text));
+  if (fs::path(file).stem() != record.device)
+    return fail(Code::kDataLoss, "{}: is of the device {}", file, record.device);
+  return record;
+}
+
+Result<Loaded> read_all(const std::string& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return fail_errno(error.value(), "{}: cannot be made", folder);
@@ -33,20 +46,24 @@ Result<std::vector<DeviceRecord>> read_all(const std::string& folder) {
   if (error) return fail_errno(error.value(), "{}: cannot be read", folder);
   if (files.size() > kMostRecords)
     return fail(Code::kResourceExhausted, "{}: more than {} files", folder, kMostRecords);
-  std::vector<DeviceRecord> records;
+  Loaded loaded;
   for (const std::string& file : files) {
     if (!file.ends_with(kEnding)) {
       // Of a write that did not come to its end.
       if (file.ends_with(".new")) TRY_OK(remove_file(file));
       continue;
     }
-    TRY(text, read_file(file, kLongestRecord));
-    TRY(record, decode_device_record(file, text));
-    if (fs::path(file).stem() != record.device)
-      return fail(Code::kDataLoss, "{}: is of the device {}", file, record.device);
-    records.push_back(std::move(record));
+    auto record = read_record(file);
+    if (record) {
+      loaded.records.push_back(std::move(*record));
+      continue;
+    }
+    fs::rename(file, file + ".damaged", error);
+    if (error) return fail_errno(error.value(), "{}: cannot be set aside", file);
+    loaded.damaged.push_back(
+        fmt::format("{}; it is {}.damaged from now on", record.error().what, file));
   }
-  return records;
+  return loaded;
 }
 
 }  // namespace
@@ -66,7 +83,8 @@ std::string encode_device_record(const DeviceRecord& record) {
                     {"index", record.index},
                     {"mac", record.mac},
                     {"mtu", record.mtu},
-                    {"up", record.up}};
+                    {"up", record.up},
+                    {"boot", record.boot}};
   return to_json(json::value(std::move(text))) + "\n";
 }
 
@@ -76,7 +94,7 @@ Result<DeviceRecord> decode_device_record(const std::string& file, std::string_v
   DocumentPlace place{file, {}};
   Cursor root(*parsed, place);
   TRY_OK(root.only({"device", "containerId", "interface", "netns", "podIndex", "complete", "name",
-                    "index", "mac", "mtu", "up"}));
+                    "index", "mac", "mtu", "up", "boot"}));
   DeviceRecord record;
   struct Text {
     std::string_view key;
@@ -100,6 +118,8 @@ Result<DeviceRecord> decode_device_record(const std::string& file, std::string_v
   }
   TRY(complete, root["complete"].boolean_or(false));
   record.complete = complete;
+  TRY(boot, root["boot"].string_or(""));
+  record.boot = std::move(boot);
   TRY(up, root["up"].boolean_or(false));
   record.up = up;
   bool half = record.container_id.empty() != record.interface_name.empty();
@@ -112,14 +132,14 @@ std::string DeviceRecords::path_of(const std::string& device) const {
   return fmt::format("{}/{}{}", folder_, device, kEnding);
 }
 
-asio::awaitable<Result<void>> DeviceRecords::load() {
+asio::awaitable<Result<std::vector<std::string>>> DeviceRecords::load() {
   auto job = [folder = folder_] { return read_all(folder); };
-  CO_TRY(records, co_await worker_.run(std::move(job)));
-  for (DeviceRecord& record : records) {
+  CO_TRY(loaded, co_await worker_.run(std::move(job)));
+  for (DeviceRecord& record : loaded.records) {
     std::string device = record.device;
     rows_.insert_or_assign(std::move(device), std::move(record));
   }
-  co_return Result<void>{};
+  co_return std::move(loaded.damaged);
 }
 
 asio::awaitable<Result<void>> DeviceRecords::put(DeviceRecord record) {

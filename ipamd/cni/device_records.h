@@ -6,6 +6,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "core/net.h"
@@ -27,6 +28,7 @@ struct DeviceRecord {
   std::string mac;
   std::uint32_t mtu = 0;
   bool up = false;
+  std::string boot;  // of the kernel (DeviceNet::boot_id): in another one nothing of it is true
 
   std::string key() const;  // of the attachment; empty: nobody's
   bool operator==(const DeviceRecord&) const = default;
@@ -41,8 +43,9 @@ class DeviceRecords {
   // `worker` must outlive every call.
   DeviceRecords(std::string folder, Worker& worker) : folder_(std::move(folder)), worker_(worker) {}
 
-  // Makes the folder, or reads what an earlier life left in it. Once, before anything else.
-  asio::awaitable<Result<void>> load();
+  // Makes the folder, or reads what an earlier life left in it. Once, before anything else. The
+  // answer is a line for each file that cannot be read: it is FILE.damaged from now on.
+  asio::awaitable<Result<std::vector<std::string>>> load();
   // Returns when it is on the disk; in rows() from the call on. When it could not be written, the
   // row before it is in rows() again.
   asio::awaitable<Result<void>> put(DeviceRecord record);

@@ -101,6 +101,12 @@ Result<DeviceReturn> give_back(DeviceNet& net, const DeviceRecord& record) {
   if (!found) return std::unexpected(std::move(found).error());
   if (!*found) return DeviceReturn{DevicePlace::kAway, ""};
   if (is_as_it_was(**found, record)) return DeviceReturn{DevicePlace::kBack, ""};
+  if ((*found)->netns.empty()) {
+    // Whoever uses it there has made it what it is.
+    TRY(use, net.used_for((*found)->link.name));
+    if (!use.empty())
+      return DeviceReturn{DevicePlace::kBack, fmt::format("the node uses it already: {}", use)};
+  }
   auto moved = net.move_link(way_back(**found, record));
   if (moved) return DeviceReturn{DevicePlace::kBack, ""};
   if (moved.error().code == Code::kNotFound) return DeviceReturn{DevicePlace::kAway, ""};

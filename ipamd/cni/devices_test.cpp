@@ -57,6 +57,7 @@ struct World {
     REQUIRE(link);
     DeviceRecord record;
     record.device = kDevice;
+    record.boot = devices.boot;
     record.container_id = container;
     record.interface_name = "net1";
     record.netns_path = kNetns;
@@ -156,14 +157,8 @@ TEST_CASE("devices that cannot be lent are refused, and nothing is left") {
        },
        cni::kNoDevice, "several interfaces: ens1f0v1, ens1f0v1d1"},
       {"the node's uplink",
-       [](World& world) {
-         InterfaceSetup uplink;
-         uplink.name = "ens1f0v1";
-         uplink.routes.resize(1);
-         uplink.routes[0].destination = Prefix::parse("0.0.0.0/0").value();
-         REQUIRE(world.net.set_up_interface("", uplink));
-       },
-       cni::kNoDevice, "default route by ens1f0v1"},
+       [](World& world) { world.devices.uses["ens1f0v1"] = "it is a port of another interface"; },
+       cni::kNoDevice, "uses ens1f0v1, the interface of the device 0000:3b:02.1: it is a port"},
       {"the name is taken in the pod",
        [](World& world) { REQUIRE(world.net.create_veth({"other", "", kNetns, "net1", "", 0})); },
        cni::kKernelRefused, "net1 exists already"},
@@ -239,6 +234,56 @@ TEST_CASE("after a crash the device is lent whole or at home") {
   REQUIRE(world.at_home());
   REQUIRE(!world.recorded());
   REQUIRE(life->call(World::call(Command::kAdd, "a")));
+}
+
+TEST_CASE("a record of an earlier boot changes nothing of the device") {
+  World world;
+  DeviceRecord record = world.record_of("a");
+  record.mac = "02:00:00:00:00:98";
+  record.boot = "before";
+  world.record(record);
+  auto life = world.life();
+  REQUIRE(life->started());
+  REQUIRE(world.at_home());
+  REQUIRE(!world.recorded());
+}
+
+TEST_CASE("a record that cannot be read is set aside, and the node goes on") {
+  World world;
+  std::filesystem::create_directories(world.folder.file("devices"));
+  std::ofstream(world.folder.file("devices/backup.json")) << "{";
+  auto life = world.life();
+  REQUIRE(life->started());
+  REQUIRE(std::filesystem::exists(world.folder.file("devices/backup.json.damaged")));
+  REQUIRE(life->call(World::call(Command::kAdd, "a")));
+}
+
+TEST_CASE("a device that the node uses by now stays what it is") {
+  World world;
+  DeviceRecord record = world.record_of("a");
+  record.mac = "02:00:00:00:00:98";
+  world.record(record);
+  world.devices.uses["ens1f0v1"] = "it has the address 192.0.2.7";
+  auto life = world.life();
+  REQUIRE(life->started());
+  REQUIRE(world.at_home());
+  REQUIRE(!world.recorded());
+}
+
+TEST_CASE("DEL waits while a process still has the device somewhere") {
+  World world;
+  auto life = world.life();
+  REQUIRE(life->call(World::call(Command::kAdd, "a")));
+  // The path is gone, the namespace is not.
+  world.net.rename_namespace(kNetns, "/proc/77/ns/net");
+  auto refused = life->call(World::call(Command::kDel, "a"));
+  REQUIRE(!refused);
+  REQUIRE(refused.error().message.find("a process still has it") != std::string::npos);
+  REQUIRE(life->service().book().find("a/net1"));
+  REQUIRE(world.recorded());
+  world.devices.bring_back("/proc/77/ns/net", "ens1f0v1");
+  REQUIRE(life->call(World::call(Command::kDel, "a")));
+  REQUIRE(life->reaches([&] { return !life->service().book().find("a/net1"); }));
 }
 
 TEST_CASE("a namespace ends without DEL: the address is free, the device comes home") {

@@ -86,7 +86,15 @@ class FakeDevices final : public DeviceNet {
     if (refused) return fail_errno(EPERM, "the driver refuses the address {}", move.mac);
     return {};
   }
-  std::set<std::string> refused_macs;  // by the driver
+  Result<std::string> used_for(const std::string& name) override {
+    std::lock_guard lock(net_.mutex_);
+    auto at = uses.find(name);
+    return at == uses.end() ? std::string() : at->second;
+  }
+  std::string boot_id() override { return boot; }
+  std::set<std::string> refused_macs;       // by the driver
+  std::map<std::string, std::string> uses;  // of interfaces on the node, by name
+  std::string boot = "first";
 
   // The namespace ended, and the kernel has brought its device to the node: under that name.
   void bring_back(const NetnsPath& netns, const std::string& name, const std::string& mac = "") {

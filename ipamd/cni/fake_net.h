@@ -128,6 +128,16 @@ class FakeNet final : public Net {
       return true;
     });
   }
+  // Its path is gone; it lives on, and is seen at another place.
+  void rename_namespace(const NetnsPath& from, const NetnsPath& to) {
+    std::lock_guard lock(mutex_);
+    namespaces.erase(from);
+    namespaces.insert(to);
+    std::map<std::pair<NetnsPath, std::string>, InterfaceState> moved;
+    for (auto& [key, state] : links_)
+      moved[{key.first == from ? to : key.first, key.second}] = std::move(state);
+    links_ = std::move(moved);
+  }
   // Adds a link in the node's own namespace that nobody asked for.
   void add_host_link(const std::string& name) {
     std::lock_guard lock(mutex_);

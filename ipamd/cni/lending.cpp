@@ -32,7 +32,7 @@ std::unexpected<Failure> no_device(std::string why) {
 
 // The only interface of the device, as the record of it. kFailedPrecondition: it has none that
 // could be lent.
-Result<DeviceRecord> look(DeviceNet& devices, Net& net, const std::string& id) {
+Result<DeviceRecord> look(DeviceNet& devices, const std::string& id) {
   TRY(device, devices.find_device(id));
   if (device.interfaces.empty()) {
     std::string driver = device.driver.empty() ? "no driver is bound to it"
@@ -46,13 +46,10 @@ Result<DeviceRecord> look(DeviceNet& devices, Net& net, const std::string& id) {
     return fail(Code::kFailedPrecondition, "the device {} has several interfaces: {}", id,
                 boost::join(device.interfaces, ", "));
   TRY(link, devices.find_link("", device.interfaces.front()));
-  TRY(state, net.read_interface("", link.name));
-  bool is_uplink = std::ranges::any_of(
-      state.routes, [](const Route& route) { return route.destination.length() == 0; });
-  if (is_uplink)
-    return fail(Code::kFailedPrecondition,
-                "the node has its default route by {}, the interface of the device {}", link.name,
-                id);
+  TRY(use, devices.used_for(link.name));
+  if (!use.empty())
+    return fail(Code::kFailedPrecondition, "the node uses {}, the interface of the device {}: {}",
+                link.name, id, use);
   DeviceRecord record;
   record.device = id;
   record.name = link.name;
@@ -60,6 +57,7 @@ Result<DeviceRecord> look(DeviceNet& devices, Net& net, const std::string& id) {
   record.mac = link.mac;
   record.mtu = link.mtu;
   record.up = link.up;
+  record.boot = devices.boot_id();
   return record;
 }
 
@@ -96,8 +94,7 @@ asio::awaitable<Answer<DeviceRecord>> CniService::free_device(Call call) {
           fmt::format("the device {} has not come back from the pod before", call.device_id), ""});
   }
   DeviceNet* devices = &devices_->net;
-  Net* net = &net_;
-  auto job = [devices, net, id = call.device_id] { return look(*devices, *net, id); };
+  auto job = [devices, id = call.device_id] { return look(*devices, id); };
   auto found = co_await net_worker_->run(std::move(job));
   if (!found) co_return failure(cni::kNoDevice, found.error());
   found->container_id = call.container_id;
@@ -226,6 +223,9 @@ asio::awaitable<Result<void>> CniService::return_device(DeviceRecord record) {
   DeviceNet* net = &devices_->net;
   auto job = [net, record] { return cni::give_back(*net, record); };
   CO_TRY(done, co_await removal_worker_->run(std::move(job)));
+  const DeviceRecord* now = devices_->records.of_device(record.device);
+  if (now == nullptr || !(*now == record))
+    co_return fail(Code::kAborted, "the device {} became another's meanwhile", record.device);
   if (!done.without.empty())
     log_.warning("the device {} is back, but not as it was: {}", record.device, done.without);
   if (done.place != DevicePlace::kAway) {
@@ -233,11 +233,45 @@ asio::awaitable<Result<void>> CniService::return_device(DeviceRecord record) {
     co_return co_await devices_->records.erase(record.device);
   }
   if (record.container_id.empty()) co_return Result<void>{};
+  CO_TRY_OK(co_await expect_silent(record));
   log_.info("the device {} comes back as {} when the kernel brings it: it is not in {} any more",
             record.device, record.name, record.netns_path);
   record.container_id.clear();
   record.interface_name.clear();
   co_return co_await devices_->records.put(std::move(record));
+}
+
+// Its namespace may have lost its path and live on, or the pod may have moved the device further:
+// its addresses and its guard are then its own still.
+asio::awaitable<Result<void>> CniService::expect_silent(DeviceRecord record) {
+  auto lease = held_lease(record.key());
+  if (!lease || lease->attachment.ips.empty()) co_return Result<void>{};
+  Net* net = &net_;
+  auto job = [net] { return net->addresses_everywhere(); };
+  CO_TRY(alive, co_await removal_worker_->run(std::move(job)));
+  for (const Ip& ip : lease->attachment.ips)
+    if (alive.contains(ip))
+      co_return fail(Code::kUnavailable,
+                     "the device {} is not in {}, but a process still has it in a network "
+                     "namespace, with {}",
+                     record.device, record.netns_path, ip.str());
+  co_return Result<void>{};
+}
+
+// Records of an earlier boot: the kernel has made the devices anew since, and what they are now is
+// right.
+asio::awaitable<Result<void>> CniService::load_devices() {
+  CO_TRY(damaged, co_await devices_->records.load());
+  for (const std::string& line : damaged) log_.error("{}", line);
+  std::string boot = devices_->net.boot_id();
+  std::vector<std::string> old;
+  for (const auto& [device, record] : devices_->records.rows())
+    if (record.boot != boot) old.push_back(device);
+  for (std::string& device : old) {
+    log_.info("the device {} was lent before the node was started anew", device);
+    CO_TRY_OK(co_await devices_->records.erase(std::move(device)));
+  }
+  co_return Result<void>{};
 }
 
 // An interface that was made here, of whichever kind.

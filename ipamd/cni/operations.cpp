@@ -136,8 +136,8 @@ asio::awaitable<Answer<void>> CniService::make_interface(Interface interface) {
 // else gets the addresses; the next DEL, ADD or start tries again.
 asio::awaitable<void> CniService::undo(Lease lease) {
   auto deleted = co_await take_away(lease.key(), lease.attachment.host_interface);
-  co_await hooks_.removed(lease.attachment);
   if (deleted) {
+    co_await hooks_.removed(lease.attachment);
     book_.abandon(lease.key(), lease.sequence);
     free_claims(lease);
   } else {

@@ -82,7 +82,7 @@ asio::awaitable<Result<void>> CniService::start() {
     CO_TRY_OK(co_await adoptions_->load());
   }
   if (devices_) {
-    CO_TRY_OK(co_await devices_->records.load());
+    CO_TRY_OK(co_await load_devices());
   }
   take_blocks();
   Net* net = &net_;

@@ -250,6 +250,8 @@ class CniService {
   asio::awaitable<cni::Answer<json::object>> check_device(cni::Call call, Lease lease);
   asio::awaitable<Result<void>> return_device(cni::DeviceRecord record);
   asio::awaitable<Result<void>> take_away(std::string key, std::string host_interface);
+  asio::awaitable<Result<void>> expect_silent(cni::DeviceRecord record);
+  asio::awaitable<Result<void>> load_devices();
   asio::awaitable<void> look_for_devices();
   asio::awaitable<Result<bool>> device_in_kernel(cni::DeviceRecord record);
 

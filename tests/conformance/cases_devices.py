@@ -174,12 +174,16 @@ def lost(t):
 
 
 def whole(t, vf, netns, container, answer):
-    """In the pod with everything, or at home and nothing held."""
+    """In the pod with everything, or at home and nothing held; before DEL looks."""
     key = (container, "net1")
     if answer.ok:
         t.settle_held([key], key)
         checked = vf.call("CHECK", netns, container, prevResult=answer.json)
         t.require(checked.ok, f"CHECK of an ADD that was answered: {checked}")
+    else:
+        def settled():
+            return (vf.at_home() and not vf.records()) or "net1" in netns.links()
+        wait_until(f"lent whole or at home ({vf.node.links()}, {netns.links()}, {vf.records()})", settled, timeout_s=10)
     deleted = vf.call("DEL", netns, container)
     t.require(deleted.ok, f"DEL: {deleted}")
     wait_until(f"home as it was ({vf.node.links()}, {vf.records()})", lambda: vf.at_home() and not vf.records())
@@ -215,12 +219,14 @@ def killed_in_del(t):
     made = [vf.added()]
     count = calls_of(t, lambda: vf.call("DEL", made[-1][0], made[-1][1]))
     vf.call("DEL", made[-1][0], made[-1][1])
+    reached = 0
     for at in points(count):
         netns, container, _ = vf.added()
-        with AgentKiller(t, at):
-            answer = vf.call("DEL", netns, container)
-        del answer  # killed or not: what counts is what the next one finds
+        with AgentKiller(t, at) as killer:
+            vf.call("DEL", netns, container)  # answered or not: what counts is what the next one finds
+        reached += killer.reached
         deleted = vf.call("DEL", netns, container)
         t.require(deleted.ok, f"killed at call {at} of {count}: DEL: {deleted}")
         wait_until(f"killed at call {at}: home as it was", lambda: vf.at_home() and not vf.records())
         t.settle_held([], (container, "net1"))
+    t.require(reached, f"no kill came in time: {points(count)} of {count}")
