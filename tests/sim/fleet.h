@@ -145,6 +145,7 @@ class SimFleet {
   void populate();
   void add_pod(SimNode& node);
   void add_pod(SimNode& node, const std::string& name, const std::string& app);
+  std::size_t pods_in_racks(const SimCluster& cluster) const;
   std::string pod_to_come_back(const SimCluster& cluster);
   void write_pools(SimCluster& cluster);
   void comes_from_pool(const RuntimePod& pod, TruePod& facts);

@@ -215,20 +215,24 @@ void SimFleet::add_pod(SimNode& node) {
   if (std::string name = pod_to_come_back(cluster); !name.empty())
     return add_pod(node, name, std::string(kFixedApp));
   std::string app = kApps[world_.below(kApps.size())];
-  auto in_racks = std::ranges::count_if(pods_, [&](const auto& p) {
-    return p.second.cluster == &cluster && p.first.find("/db-") != std::string::npos;
-  });
-  if (with_pools_ && app == kFixedApp && static_cast<std::size_t>(in_racks) + 2 > cluster.racks)
-    app = "web";
+  if (with_pools_ && app == kFixedApp && pods_in_racks(cluster) + 2 > cluster.racks) app = "web";
   add_pod(node, fmt::format("{}-{}", app, next_pod_++), app);
 }
 
-// A fixed pod that was deleted, and of which nothing is left; empty: none.
+std::size_t SimFleet::pods_in_racks(const SimCluster& cluster) const {
+  return static_cast<std::size_t>(std::ranges::count_if(pods_, [&](const auto& p) {
+    return p.second.cluster == &cluster && p.first.find("/db-") != std::string::npos;
+  }));
+}
+
+// A fixed pod that was deleted, and of which nothing is left; empty: none, or others have filled
+// the pool since.
 std::string SimFleet::pod_to_come_back(const SimCluster& cluster) {
   if (cluster.kept.empty() || world_.chance(0.5)) return "";
   auto at = std::next(cluster.kept.begin(),
                       static_cast<std::ptrdiff_t>(world_.below(cluster.kept.size())));
-  return pods_.contains(object_key(cluster.facts.name, at->first)) ? "" : at->first;
+  bool full = pods_in_racks(cluster) >= cluster.racks;
+  return full || pods_.contains(object_key(cluster.facts.name, at->first)) ? "" : at->first;
 }
 
 void SimFleet::add_pod(SimNode& node, const std::string& name, const std::string& app) {
