@@ -2,6 +2,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 
@@ -115,6 +116,32 @@ Rates measure_clients(const std::string& file, int clients, int total) {
   return rates;
 }
 
+constexpr int kStarts = 5;
+
+struct Start {
+  double seconds = 0;
+  double cpu = 0;
+  double bytes_each = 0;
+};
+
+Start start_once(const Options& options, const std::string& file) {
+  std::size_t before = heap_bytes();
+  auto clock = make_system_clock();
+  double cpu_before = cpu_seconds();
+  auto began = clock->now();
+  auto store = open(file);
+  Life life(*store);
+  life.tasks.spawn("load", load(life.book));
+  life.finish();
+  Start start;
+  start.seconds = std::chrono::duration<double>(clock->now() - began).count();
+  start.cpu = cpu_seconds() - cpu_before;
+  auto count = life.book.leases().size();
+  ENSURE(count == static_cast<std::size_t>(options.leases), "{} leases", count);
+  start.bytes_each = static_cast<double>(heap_bytes() - before) / static_cast<double>(count);
+  return start;
+}
+
 }  // namespace
 
 void measure_durable(const Options& options, const Folder& folder) {
@@ -146,25 +173,18 @@ void measure_start(const Options& options, const Folder& folder) {
     }
   }
   ::sync();
-  std::size_t before = heap_bytes();
-  auto clock = make_system_clock();
-  double cpu_before = cpu_seconds();
-  auto began = clock->now();
-  auto store = open(file);
-  Life life(*store);
-  life.tasks.spawn("load", load(life.book));
-  life.finish();
-  double seconds = std::chrono::duration<double>(clock->now() - began).count();
-  double cpu = cpu_seconds() - cpu_before;
-  auto count = life.book.leases().size();
-  ENSURE(count == static_cast<std::size_t>(options.leases), "{} leases", count);
-  double bytes = static_cast<double>(heap_bytes() - before) / static_cast<double>(count);
+  std::vector<Start> starts;
+  for (int i = 0; i < kStarts; ++i) starts.push_back(start_once(options, file));
+  std::ranges::sort(starts, {}, &Start::seconds);
+  const Start& median = starts[kStarts / 2];
   fmt::print(
-      "start with {} leases: {:.2f} s ({:.2f} s of CPU), {:.0f} bytes of memory each; the file has "
-      "{} MB\n",
-      count, seconds, cpu, bytes, std::filesystem::file_size(file) >> 20U);
-  goal("start_with_a_million_leases", seconds * 1e6 / static_cast<double>(count), "s", "<=", 2.0);
-  goal("bytes_per_lease", bytes, "bytes", "<=", 200);
+      "start with {} leases: {:.2f} s (the median of {}, {:.2f} to {:.2f}; {:.2f} s of CPU), "
+      "{:.0f} "
+      "bytes of memory each; the file has {} MB\n",
+      options.leases, median.seconds, kStarts, starts.front().seconds, starts.back().seconds,
+      median.cpu, median.bytes_each, std::filesystem::file_size(file) >> 20U);
+  goal("start_with_a_million_leases", median.seconds * 1e6 / options.leases, "s", "<=", 2.0);
+  goal("bytes_per_lease", median.bytes_each, "bytes", "<=", 200);
 }
 
 }  // namespace tombolo::bench
