@@ -1,9 +1,9 @@
 // Whether two clusters can be joined, before they are: what each side knows of itself and of the
 // clusters it is joined with already, compared. Nothing is changed. Pure; any thread.
 //
-//   facts of this cluster --\
-//                            check_join -> findings, each with a suggested fix
-//   facts of the other one -/
+//   facts of this cluster --.
+//                            +--check_join--> findings, each with a suggested fix
+//   facts of the other one --'
 #pragma once
 
 #include <cstdint>
