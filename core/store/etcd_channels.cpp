@@ -126,9 +126,9 @@ struct CallbackThreads {
 };
 
 void keep_callback_threads() {
-  // To the end of the process: whoever is last must not be on one of them.
-  static CallbackThreads* kept = std::make_unique<CallbackThreads>().release();
-  static_cast<void>(kept);
+  // To the end of the process: whoever is last must not be on one of them. "used": else g++ keeps
+  // no pointer to it, and it looks leaked.
+  [[gnu::used]] static CallbackThreads* kept = std::make_unique<CallbackThreads>().release();
 }
 
 }  // namespace
