@@ -3,28 +3,20 @@
 
 #include <map>
 
+#include "core/store/range_all.h"
 #include "ipamd/pools/pools.h"
 
 namespace tombolo {
 namespace {
 
 constexpr std::string_view kPrefix = "tombolo/v1/kept/";
-constexpr std::int64_t kPage = 1000;
 
 asio::awaitable<Result<std::set<std::string, std::less<>>>> read(Kv& kv) {
   std::set<std::string, std::less<>> found;
-  std::string from(kPrefix);
-  while (true) {
-    RangeRequest request;
-    request.key = from;
-    request.range_end = prefix_end(kPrefix);
-    request.limit = kPage;
-    request.keys_only = true;
-    CO_TRY(page, co_await kv.range(std::move(request)));
-    for (const KeyValue& kv_one : page.kvs) found.insert(kv_one.key.substr(kPrefix.size()));
-    if (!page.more || page.kvs.empty()) co_return found;
-    from = page.kvs.back().key + std::string(1, '\0');
-  }
+  std::string prefix(kPrefix);
+  CO_TRY(kept, co_await range_all(kv, std::move(prefix), true));
+  for (const KeyValue& one : kept) found.insert(one.key.substr(kPrefix.size()));
+  co_return found;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "app/daemon/node_presence.h"
 #include "core/records/records.h"
+#include "core/store/range_all.h"
 #include "servicesync/cilium/cilium.h"
 
 namespace tombolo {
@@ -14,7 +15,6 @@ namespace {
 
 // etcd takes 128 operations and comparisons in a transaction.
 constexpr std::size_t kAtOnce = 50;
-constexpr std::int64_t kPage = 1000;
 
 Error lives_error(const std::string& node) {
   return fail(Code::kFailedPrecondition,
@@ -107,19 +107,11 @@ asio::awaitable<Result<std::set<std::string, std::less<>>>> NodeForgetter::livin
   CO_TRY_OK(synced());
   std::set<std::string, std::less<>> nodes;
   for (std::string_view kind : {kAlivePrefix, records::kReachPrefix}) {
-    RangeRequest request;
-    request.key = kind;
-    request.range_end = prefix_end(kind);
-    request.limit = kPage;
-    request.keys_only = true;
-    while (true) {
-      CO_TRY(page, co_await context_.kv.range(request));
-      for (const KeyValue& kv : page.kvs) {
-        std::string_view rest = std::string_view(kv.key).substr(kind.size());
-        nodes.emplace(rest.substr(0, rest.find('/')));
-      }
-      if (!page.more || page.kvs.empty()) break;
-      request.key = page.kvs.back().key + '\0';
+    std::string prefix(kind);
+    CO_TRY(signs, co_await range_all(context_.kv, std::move(prefix), true));
+    for (const KeyValue& kv : signs) {
+      std::string_view rest = std::string_view(kv.key).substr(kind.size());
+      nodes.emplace(rest.substr(0, rest.find('/')));
     }
   }
   co_return nodes;

@@ -5,6 +5,7 @@
 #include <boost/algorithm/string/join.hpp>
 
 #include "app/daemon/pool_grants_remote.h"
+#include "core/store/range_all.h"
 
 namespace tombolo {
 namespace {
@@ -101,7 +102,7 @@ asio::awaitable<Result<std::vector<SharedPool>>> PoolGrants::pools_now() {
 
 asio::awaitable<Result<void>> PoolGrants::read_parts(std::map<std::string, SharedPool>& left) {
   std::string prefix(grants::kPartsPrefix);
-  CO_TRY(records, co_await records_.all(std::move(prefix)));
+  CO_TRY(records, co_await range_all(context_.kv, std::move(prefix)));
   for (const KeyValue& kv : records) {
     CO_TRY(parts, grants::decode_parts(kv));
     if (parts.parts.empty()) continue;

@@ -4,12 +4,13 @@
 
 #include "app/daemon/pool_grants.h"
 #include "app/daemon/pool_grants_remote.h"
+#include "core/store/range_all.h"
 
 namespace tombolo {
 
 asio::awaitable<Result<void>> PoolGrants::read_ledgers(std::map<std::string, SharedPool>& left) {
   std::string prefix(grants::kLedgersPrefix);
-  CO_TRY(ledgers, co_await records_.all(std::move(prefix)));
+  CO_TRY(ledgers, co_await range_all(context_.kv, std::move(prefix)));
   std::vector<PoolUse> granted;
   for (const KeyValue& kv : ledgers) {
     CO_TRY(ledger, grants::decode_ledger(kv));

@@ -1,14 +1,13 @@
-// Pages of a prefix at one revision, and claims as parts see them.
+// Records that are compared, and claims as parts see them.
 #include "app/daemon/pool_records.h"
 
 #include <algorithm>
 
 #include "core/records/records.h"
+#include "core/store/range_all.h"
 
 namespace tombolo {
 namespace {
-
-constexpr std::int64_t kPage = 1000;
 
 std::int64_t unix_ms_of(const Clock& clock) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(clock.wall_now().time_since_epoch())
@@ -73,22 +72,6 @@ asio::awaitable<Result<PoolRecords::Own>> PoolRecords::read(std::string key) {
   co_return own;
 }
 
-asio::awaitable<Result<std::vector<KeyValue>>> PoolRecords::all(std::string prefix) {
-  std::vector<KeyValue> found;
-  RangeRequest request;
-  request.key = prefix;
-  request.range_end = prefix_end(prefix);
-  request.limit = kPage;
-  while (true) {
-    CO_TRY(page, co_await kv_.range(request));
-    request.revision = page.revision;
-    std::ranges::move(page.kvs, std::back_inserter(found));
-    if (!page.more || page.kvs.empty()) break;
-    request.key = found.back().key + '\0';
-  }
-  co_return found;
-}
-
 asio::awaitable<Result<bool>> PoolRecords::write(std::string key, std::int64_t revision,
                                                  std::optional<std::string> value) {
   TxnRequest request;
@@ -110,7 +93,7 @@ asio::awaitable<Result<bool>> PoolRecords::write(std::string key, std::int64_t r
 asio::awaitable<Result<PoolUsage>> PoolRecords::usage(SharedPool pool,
                                                       std::vector<grants::Part> parts) {
   std::string prefix = fmt::format("{}{}/", records::kClaimsPrefix, pool.name);
-  CO_TRY(claims, co_await all(std::move(prefix)));
+  CO_TRY(claims, co_await range_all(kv_, std::move(prefix)));
   PoolUsage used;
   std::int64_t now = unix_ms_of(clock_);
   for (const KeyValue& kv : claims)

@@ -48,7 +48,6 @@ class PoolRecords {
 
   PoolRecords(Kv& kv, Clock& clock) : kv_(kv), clock_(clock) {}
   asio::awaitable<Result<Own>> read(std::string key);
-  asio::awaitable<Result<std::vector<KeyValue>>> all(std::string prefix);
   // False: it is not of that revision any more, and nothing was written. No value: it is erased.
   asio::awaitable<Result<bool>> write(std::string key, std::int64_t revision,
                                       std::optional<std::string> value);

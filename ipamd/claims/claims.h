@@ -28,6 +28,7 @@
 #include "core/tables.h"
 #include "core/task_group.h"
 #include "ipamd/allocator/allocator.h"
+#include "ipamd/grants/grants.h"
 
 namespace tombolo {
 
@@ -86,6 +87,10 @@ struct ClaimedLease {
   std::vector<PooledIp> addresses;
   std::int64_t since_unix_ms = 0;  // 0: unknown
 };
+
+// What is in the parts of a shared pool that are held.
+std::vector<IpRange> held_ranges(const grants::PoolParts& parts,
+                                 const std::vector<IpRange>& ranges);
 
 struct ClaimsReconciled {
   std::size_t freed = 0;       // claims of this node that no lease has

@@ -28,6 +28,29 @@ KeyValue record(const grants::PoolParts& parts, std::int64_t revision) {
   return {grants::parts_key("campus"), grants::encode(parts), 0, revision, 0, 0};
 }
 
+// A node in a store that has the parts, held.
+struct World {
+  Drive drive;
+  MemoryStore store{drive.executor(), 5};
+  MemoryKv kv{store};
+  TestNode node{"n1", drive, std::make_unique<MemoryKv>(store)};
+
+  World() {
+    std::string held = grants::encode(parts_of(5, grants::PartState::kHeld));
+    REQUIRE(drive.run(kv.put({grants::parts_key("campus"), held, 0})));
+    node.wait_synced();
+    node.set_pools({kCampus});
+    REQUIRE(drive.until([&] { return node.claims->usage("campus", Family::kV4).total == 4; }));
+  }
+  // Written by another connection without a turn for the node's watch.
+  void mark_returning() {
+    std::string returning = grants::encode(parts_of(5, grants::PartState::kReturning));
+    TxnRequest request;
+    request.then.emplace_back(Put{grants::parts_key("campus"), returning, 0});
+    REQUIRE(store.txn(request));
+  }
+};
+
 TEST_CASE("granted pool: nothing without a part, then only what is in one that is held") {
   Drive drive;
   MemoryStore store(drive.executor(), 5);
@@ -93,36 +116,19 @@ TEST_CASE("granted pool: the transaction compares the parts that it was decided 
 }
 
 TEST_CASE("granted pool: an address that is kept is taken over under the same comparison") {
-  Drive drive;
-  MemoryStore store(drive.executor(), 5);
-  MemoryKv kv(store);
-  std::string held = grants::encode(parts_of(5, grants::PartState::kHeld));
-  REQUIRE(drive.run(kv.put({grants::parts_key("campus"), held, 0})));
-  TestNode node("n1", drive, std::make_unique<MemoryKv>(store));
-  node.wait_synced();
-  node.set_pools({kCampus});
-  REQUIRE(drive.until([&] { return node.claims->usage("campus", Family::kV4).total == 4; }));
+  World world;
+  TestNode& node = world.node;
   REQUIRE(node.take(fixed("a", "StatefulSet/shop/db/0/eth0")));
   REQUIRE(node.release("a"));
-  std::string returning = grants::encode(parts_of(5, grants::PartState::kReturning));
-  TxnRequest request;
-  request.then.emplace_back(Put{grants::parts_key("campus"), returning, 0});
-  REQUIRE(store.txn(request));
+  world.mark_returning();
   REQUIRE(node.claims->usage("campus", Family::kV4).total == 4);
   REQUIRE(node.take(fixed("b", "StatefulSet/shop/db/0/eth0")).error().code ==
           Code::kResourceExhausted);
 }
 
 TEST_CASE("granted pool: an address that is asked for in another cluster's part") {
-  Drive drive;
-  MemoryStore store(drive.executor(), 5);
-  MemoryKv kv(store);
-  std::string held = grants::encode(parts_of(5, grants::PartState::kHeld));
-  REQUIRE(drive.run(kv.put({grants::parts_key("campus"), held, 0})));
-  TestNode node("n1", drive, std::make_unique<MemoryKv>(store));
-  node.wait_synced();
-  node.set_pools({kCampus});
-  REQUIRE(drive.until([&] { return node.claims->usage("campus", Family::kV4).total == 4; }));
+  World world;
+  TestNode& node = world.node;
   ClaimWanted one = wanted("a");
   one.addresses[0].exact = Ip::parse("10.9.0.9").value();
   REQUIRE(node.take(one).error().code == Code::kResourceExhausted);
@@ -134,19 +140,9 @@ TEST_CASE("granted pool: an address that is asked for in another cluster's part"
 
 TEST_CASE(
     "granted pool: a node that has not heard that a part is given back claims nothing in it") {
-  Drive drive;
-  MemoryStore store(drive.executor(), 5);
-  MemoryKv kv(store);
-  std::string held = grants::encode(parts_of(5, grants::PartState::kHeld));
-  REQUIRE(drive.run(kv.put({grants::parts_key("campus"), held, 0})));
-  TestNode node("n1", drive, std::make_unique<MemoryKv>(store));
-  node.wait_synced();
-  node.set_pools({kCampus});
-  // Written by another connection without a turn for the node's watch.
-  std::string returning = grants::encode(parts_of(5, grants::PartState::kReturning));
-  TxnRequest request;
-  request.then.emplace_back(Put{grants::parts_key("campus"), returning, 0});
-  REQUIRE(store.txn(request));
+  World world;
+  TestNode& node = world.node;
+  world.mark_returning();
   REQUIRE(node.claims->usage("campus", Family::kV4).total == 4);
   REQUIRE(node.take(wanted("a")).error().code == Code::kResourceExhausted);
   REQUIRE(node.claims->usage("campus", Family::kV4).total == 0);

@@ -46,21 +46,26 @@ Result<void> ClaimView::set_pools(std::vector<ClaimPool> pools) {
   return {};
 }
 
-// Of a pool that several clusters share: what is in the parts that this one has, in this store.
-std::vector<IpRange> ClaimView::ranges_of(const std::string& name, const Pool& pool) const {
-  if (!pool.granted) return pool.ranges;
-  std::vector<IpRange> ranges;
-  auto seen = parts_.find(name);
-  if (seen == parts_.end() || !seen->second.parts || seen->second.parts->store_id != store_id_)
-    return ranges;
-  for (const grants::Part& part : seen->second.parts->parts)
-    for (const IpRange& range : pool.ranges) {
+std::vector<IpRange> held_ranges(const grants::PoolParts& parts,
+                                 const std::vector<IpRange>& ranges) {
+  std::vector<IpRange> held;
+  for (const grants::Part& part : parts.parts)
+    for (const IpRange& range : ranges) {
       IpRange common{std::max(range.first, part.range.first()),
                      std::min(range.last, part.range.last())};
       if (part.state == grants::PartState::kHeld && common.first <= common.last)
-        ranges.push_back(common);
+        held.push_back(common);
     }
-  return ranges;
+  return held;
+}
+
+// Of a pool that several clusters share: what is in the parts that this one has, in this store.
+std::vector<IpRange> ClaimView::ranges_of(const std::string& name, const Pool& pool) const {
+  if (!pool.granted) return pool.ranges;
+  auto seen = parts_.find(name);
+  if (seen == parts_.end() || !seen->second.parts || seen->second.parts->store_id != store_id_)
+    return {};
+  return held_ranges(*seen->second.parts, pool.ranges);
 }
 
 void ClaimView::reorder(const std::string& name) {

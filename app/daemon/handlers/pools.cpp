@@ -5,6 +5,7 @@
 #include "app/daemon/handlers/addresses.h"
 #include "app/daemon/handlers/addresses_internal.h"
 #include "app/daemon/pool_grants.h"
+#include "ipamd/claims/claims.h"
 
 namespace tombolo {
 namespace {
@@ -81,17 +82,9 @@ class Pools final : public admin::PoolHandlers {
   }
   // Of a pool that several clusters share: what is in the parts that this one has.
   std::vector<IpRange> granted(const std::string& pool, const std::vector<IpRange>& ranges) const {
-    std::vector<IpRange> ours;
     auto standing = grants_->standing().find(pool);
-    if (standing == grants_->standing().end() || !standing->second.parts) return ours;
-    for (const grants::Part& part : standing->second.parts->parts)
-      for (const IpRange& range : ranges) {
-        IpRange common{std::max(range.first, part.range.first()),
-                       std::min(range.last, part.range.last())};
-        if (part.state == grants::PartState::kHeld && common.first <= common.last)
-          ours.push_back(common);
-      }
-    return ours;
+    if (standing == grants_->standing().end() || !standing->second.parts) return {};
+    return held_ranges(*standing->second.parts, ranges);
   }
   std::uint64_t used_of_overlay(const IpPool& pool) const {
     std::uint64_t used = 0;
